@@ -1,0 +1,39 @@
+"""Errors of the domain.
+
+FusionError
+├── InvalidInput     what the caller sent (events, samples, rasters, choices)
+├── InvalidModel     a model: its graph, its manifest or its container
+└── InvalidContract  an execution contract that misses a choice or holds an impossible one
+
+Each names the place (`field`), says what is wrong there, and where one is known, the nearest thing
+that would work. The domain knows no HTTP: `api` maps exceptions to statuses in one table.
+"""
+
+
+class FusionError(ValueError):
+    """Base of the domain's errors.
+
+    Args:
+        field: dotted path of what is wrong, such as `sensors.audio.samples.values[3]`.
+        problem: what is wrong there, with the offending and the allowed value.
+        nearest: what would work instead, if it is known.
+    """
+
+    def __init__(self, field: str, problem: str, nearest: str | None = None) -> None:
+        self.field = field
+        self.problem = problem
+        self.nearest = nearest
+        hint = f" (try: {nearest})" if nearest else ""
+        super().__init__(f"{field}: {problem}{hint}")
+
+
+class InvalidInput(FusionError):
+    """What the caller sent cannot be used as it is."""
+
+
+class InvalidModel(FusionError):
+    """A model cannot be used as it is; `field` names the node or manifest entry."""
+
+
+class InvalidContract(FusionError):
+    """An execution contract misses a choice or holds one that cannot be."""

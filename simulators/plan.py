@@ -1,0 +1,168 @@
+"""A NIR graph made ready to step: checked nodes in execution order, with delays on their edges."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import nir
+import numpy as np
+
+from fusion.contract import ExecutionContract
+from fusion.errors import InvalidModel
+from simulators import order
+from simulators.neurons import PARAMETERS, Neuron, make_neuron
+from simulators.operations import MAKERS, STATELESS, Operation, Shape, Thresholding, Weights
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a node's input comes from, and how many steps later it arrives."""
+
+    node: str
+    delay_steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlanNode:
+    """One node of a plan.
+
+    Attributes:
+        name: the node's name in the graph.
+        kind: its NIR type.
+        shape: shape of its output; inside the engines it is flat, in C order.
+        operation: what it does in a step.
+        sources: whose outputs are added, in this order, to give its input.
+    """
+
+    name: str
+    kind: str
+    shape: Shape
+    operation: Operation
+    sources: tuple[Source, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of elements of its output."""
+        return math.prod(self.shape)
+
+    @property
+    def spikes(self) -> bool:
+        """Whether its output is spikes."""
+        operation = self.operation
+        return isinstance(operation, Thresholding) or (
+            isinstance(operation, Neuron) and operation.spiking is not None
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A graph in the order in which its nodes are stepped, and the contract."""
+
+    nodes: tuple[PlanNode, ...]
+    contract: ExecutionContract
+
+    def of_kind(self, kind: str) -> tuple[PlanNode, ...]:
+        """Return the nodes of a NIR type, by name."""
+        chosen = (node for node in self.nodes if node.kind == kind)
+        return tuple(sorted(chosen, key=lambda node: node.name))
+
+
+def make_plan(graph: nir.NIRGraph, contract: ExecutionContract) -> Plan:
+    """Check a graph and put its nodes in execution order.
+
+    Raises:
+        InvalidModel: naming the first node or edge that cannot be used, and why.
+    """
+    kinds = {name: type(node).__name__ for name, node in graph.nodes.items()}
+    for name, kind in kinds.items():
+        if kind not in MAKERS and kind not in PARAMETERS:
+            raise InvalidModel(
+                f"nodes.{name}",
+                f"{kind} is not supported",
+                ", ".join(sorted([*MAKERS, *PARAMETERS])),
+            )
+    edges = _checked_edges(graph, kinds)
+    inputs = [name for name, kind in kinds.items() if kind == "Input"]
+    delayed = order.closing_edges(kinds, edges, inputs)
+    if contract.recurrent_delay_at == "spikes":
+        stateless = [name for name, kind in kinds.items() if kind in STATELESS]
+        delayed = order.delays_at_spikes(edges, delayed, stateless)
+    plan: dict[str, PlanNode] = {}
+    for name in order.execution_order(kinds, edges, delayed):
+        sources = sorted(source for source, target in edges if target == name)
+        shape = _input_shape(name, graph.nodes[name], sources, plan)
+        plan[name] = _plan_node(
+            name,
+            graph.nodes[name],
+            shape,
+            contract,
+            tuple(
+                Source(s, contract.recurrent_delay_steps * ((s, name) in delayed)) for s in sources
+            ),
+        )
+    _check_shapes(plan)
+    return Plan(tuple(plan.values()), contract)
+
+
+def _checked_edges(graph: nir.NIRGraph, kinds: dict[str, str]) -> list[order.Edge]:
+    edges = [(str(source), str(target)) for source, target in graph.edges]
+    if len(set(edges)) < len(edges):
+        source, target = next(edge for edge in edges if edges.count(edge) > 1)
+        raise InvalidModel(f"edges[{source} -> {target}]", "is listed twice")
+    for kind in ("Input", "Output"):
+        if kind not in kinds.values():
+            raise InvalidModel("nodes", f"the graph has no {kind} node")
+    fed = {target for _, target in edges}
+    for name, kind in kinds.items():
+        if kind == "Input" and name in fed:
+            raise InvalidModel(f"nodes.{name}", "an Input cannot have an incoming edge")
+        if kind != "Input" and name not in fed:
+            raise InvalidModel(f"nodes.{name}", "nothing leads to it")
+    return edges
+
+
+def _plan_node(
+    name: str, node: Any, shape: Shape, contract: ExecutionContract, sources: tuple[Source, ...]
+) -> PlanNode:
+    kind = type(node).__name__
+    try:
+        if kind in PARAMETERS:
+            params = {key: getattr(node, key, None) for key in PARAMETERS[kind]}
+            neuron = make_neuron(kind, params, shape, contract)
+            return PlanNode(name, kind, shape, neuron, sources)
+        operation, output_shape = MAKERS[kind](node, shape, contract)
+    except InvalidModel as error:
+        field = f"nodes.{name}.{error.field}"
+        raise InvalidModel(field, error.problem, error.nearest) from None
+    return PlanNode(name, kind, output_shape, operation, sources)
+
+
+def _input_shape(name: str, node: Any, sources: list[str], plan: dict[str, PlanNode]) -> Shape:
+    """Return what the node's sources deliver, else what the node itself declares."""
+    for source in sources:
+        if source in plan:
+            return plan[source].shape
+    declared = (node.input_type or {}).get("input")
+    if declared is None:
+        raise InvalidModel(f"nodes.{name}", "its input shape cannot be inferred")
+    return tuple(int(extent) for extent in np.atleast_1d(declared))
+
+
+def _check_shapes(plan: dict[str, PlanNode]) -> None:
+    """Check that every source delivers what its target takes."""
+    for node in plan.values():
+        sizes = {source.node: plan[source.node].shape for source in node.sources}
+        expected = _expected_size(node)
+        for source, shape in sizes.items():
+            if math.prod(shape) != expected:
+                raise InvalidModel(
+                    f"edges[{source} -> {node.name}]",
+                    f"delivers shape {list(shape)}, {math.prod(shape)} values, "
+                    f"but {node.name} takes {expected}",
+                )
+
+
+def _expected_size(node: PlanNode) -> int:
+    if isinstance(node.operation, Weights):
+        return node.operation.connection.n_pre
+    return node.size

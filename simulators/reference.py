@@ -1,0 +1,177 @@
+"""The readable reference engine: one step after the other, in NumPy, in the defined order.
+
+Every other engine is held to the bits of this one, so it is written to be read, not to be fast.
+"""
+
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fusion.contract import CHOICES
+from simulators.neurons import Neuron
+from simulators.plan import Plan, PlanNode
+from simulators.steppers import STEPPERS
+from simulators.trace import (
+    Counts,
+    FloatArray,
+    State,
+    Trace,
+    checked_inputs,
+    checked_record,
+    checked_state,
+)
+
+SUPPORTED: Mapping[str, tuple[Any, ...]] = MappingProxyType(
+    {name: values[:1] for name, values in CHOICES.items()}
+    | {
+        name: CHOICES[name]
+        for name in (
+            "integrator",
+            "arithmetic_form",
+            "reset",
+            "spike_condition",
+            "input_gain",
+            "initial_v",
+            "recurrent_delay_at",
+            "binning",
+            "delay_rounding",
+            "arithmetic",
+        )
+    }
+    | {"recurrent_delay_steps": (1,)}
+)
+"""Contract field → the values this engine implements."""
+
+
+class ReferenceEngine:
+    """Steps a plan in plain NumPy, with a batch of independent samples.
+
+    Args:
+        plan: the graph in execution order, under a contract of `SUPPORTED` choices.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._dtype = np.dtype(plan.contract.arithmetic)
+        self._steppers = {
+            node.name: STEPPERS[type(node.operation)](node, plan, self._dtype)
+            for node in plan.nodes
+        }
+        self._lines = {
+            f"{source.node}->{node.name}.line": source
+            for node in plan.nodes
+            for source in node.sources
+            if source.delay_steps
+        }
+
+    def run(
+        self,
+        inputs: Mapping[str, NDArray[np.generic]],
+        state: State | None = None,
+        record: Collection[str] = (),
+    ) -> Trace:
+        """Step the network over the inputs.
+
+        Args:
+            inputs: Input node → [batch, steps, *shape], finite activity per step (spike counts).
+            state: state to go on from, as an earlier run of this model gave it; None starts anew.
+            record: nodes to record, or `all`.
+
+        Raises:
+            InvalidInput: naming the input, state or record that does not fit.
+        """
+        drive = checked_inputs(self.plan, inputs, self._dtype)
+        batch, steps = next(iter(drive.values())).shape[:2]
+        held = self._begin(batch, state)
+        keeper = _Keeper(self.plan, record, batch, steps, self._dtype)
+        # A diverging membrane overflows to infinity; the caller sees that in the record.
+        with np.errstate(over="ignore", invalid="ignore"):
+            for step in range(steps):
+                now = {name: values[:, step] for name, values in drive.items()}
+                self._step(now, held, keeper)
+                keeper.take(step, now, held)
+        return keeper.trace(held)
+
+    def _step(
+        self, now: dict[str, FloatArray], held: dict[str, FloatArray], keeper: "_Keeper"
+    ) -> None:
+        """Compute every node's output of this step into `now`, from the inputs already there."""
+        for node in self.plan.nodes:
+            if node.kind == "Input":
+                continue
+            x = _gather(node, now, held)
+            stepper = self._steppers[node.name]
+            now[node.name] = stepper.step(x, held)
+            keeper.synaptic_events += stepper.synaptic_events(x)
+        for key, source in self._lines.items():
+            held[key] = np.concatenate((held[key][:, 1:], now[source.node][:, None]), axis=1)
+
+    def _begin(self, batch: int, state: State | None) -> dict[str, FloatArray]:
+        fresh: dict[str, FloatArray] = {}
+        for stepper in self._steppers.values():
+            fresh.update(stepper.initial(batch))
+        sizes = {node.name: node.size for node in self.plan.nodes}
+        for key, source in self._lines.items():
+            shape = (batch, source.delay_steps, sizes[source.node])
+            fresh[key] = np.zeros(shape, self._dtype)
+        return fresh if state is None else checked_state(state, fresh)
+
+
+def _gather(node: PlanNode, now: State, held: State) -> FloatArray:
+    """Add what the node's sources deliver, in their order."""
+    arriving = [
+        held[f"{source.node}->{node.name}.line"][:, 0] if source.delay_steps else now[source.node]
+        for source in node.sources
+    ]
+    total = arriving[0]
+    for part in arriving[1:]:
+        total = total + part
+    return total
+
+
+class _Keeper:
+    """Collects what a run gives back."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        record: Collection[str],
+        batch: int,
+        steps: int,
+        dtype: np.dtype[np.floating],
+    ) -> None:
+        self.synaptic_events = np.zeros(batch, np.int64)
+        self._shapes = {node.name: node.shape for node in plan.nodes}
+        self._neurons = sum(n.size for n in plan.nodes if isinstance(n.operation, Neuron))
+        self._spikes = {n.name: np.zeros(batch, np.int64) for n in plan.nodes if n.spikes}
+        self._steps = steps
+        self._outputs = {
+            node.name: np.zeros((batch, steps, node.size), dtype) for node in plan.of_kind("Output")
+        }
+        self._recorded: dict[str, NDArray[Any]] = {}
+        for name, quantity, size in checked_record(plan, record):
+            kind = np.dtype(np.int32) if quantity == "spikes" else dtype
+            self._recorded[f"{name}.{quantity}"] = np.zeros((batch, steps, size), kind)
+
+    def take(self, step: int, now: State, held: State) -> None:
+        for name, output in self._outputs.items():
+            output[:, step] = now[name]
+        for name in self._spikes:
+            self._spikes[name] += np.count_nonzero(now[name], axis=1)
+        for key, record in self._recorded.items():
+            name, quantity = key.rsplit(".", 1)
+            record[:, step] = now[name] if quantity == "spikes" else held[key]
+
+    def trace(self, held: State) -> Trace:
+        counts = Counts(self.synaptic_events, self._neurons * self._steps, self._spikes)
+        return Trace(self._shaped(self._outputs), self._shaped(self._recorded), held, counts)
+
+    def _shaped(self, flat: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        shaped = {}
+        for key, values in flat.items():
+            name = key if key in self._shapes else key.rsplit(".", 1)[0]
+            shaped[key] = values.reshape(*values.shape[:2], *self._shapes[name])
+        return shaped

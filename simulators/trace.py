@@ -1,0 +1,144 @@
+"""What a run of an engine gives back."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fusion.errors import InvalidInput
+from simulators.neurons import Neuron
+from simulators.plan import Plan
+
+FloatArray = NDArray[np.floating]
+State = Mapping[str, FloatArray]
+"""State key → array [batch, ...]: `NODE.v`, `NODE.i`, and the line of a delay, `NODE.line` or
+`SOURCE->TARGET.line`, [batch, steps, neurons], oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a chip would have had to do, for every sample of a batch.
+
+    Attributes:
+        synaptic_events: int64 [batch], synapses that carried a non-zero activity.
+        neuron_updates: neurons stepped for one sample.
+        spikes: node → int64 [batch].
+    """
+
+    synaptic_events: NDArray[np.int64]
+    neuron_updates: int
+    spikes: Mapping[str, NDArray[np.int64]]
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A run's outputs, records, final state and counts.
+
+    Attributes:
+        outputs: Output node → [batch, steps, *shape].
+        recorded: `NODE.spikes` (int32), `NODE.v`, `NODE.i` → [batch, steps, *shape].
+        state: state after the last step.
+        counts: work done.
+    """
+
+    outputs: Mapping[str, FloatArray]
+    recorded: Mapping[str, NDArray[np.generic]]
+    state: State
+    counts: Counts
+
+
+def recordable(plan: Plan) -> dict[str, tuple[str, ...]]:
+    """Return node → the quantities it can record."""
+    quantities = {}
+    for node in plan.nodes:
+        names = ["spikes"] * node.spikes
+        if isinstance(node.operation, Neuron):
+            names += ["v"] + ["i"] * (node.operation.synapse is not None)
+        if names:
+            quantities[node.name] = tuple(names)
+    return quantities
+
+
+def checked_record(plan: Plan, record: Collection[str]) -> list[tuple[str, str, int]]:
+    """Return what to record as (node, quantity, neurons); `all` stands for every node that can.
+
+    Raises:
+        InvalidInput: naming a node that does not exist or has nothing to record.
+    """
+    possible = recordable(plan)
+    wanted = possible if "all" in record else record
+    for name in wanted:
+        if name not in possible:
+            raise InvalidInput("record", f"{name!r} records nothing", ", ".join(possible))
+    sizes = {node.name: node.size for node in plan.nodes}
+    return [(name, what, sizes[name]) for name in dict.fromkeys(wanted) for what in possible[name]]
+
+
+def checked_state(state: State, fresh: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """Return a state to go on from, after comparing it with a fresh one.
+
+    Raises:
+        InvalidInput: naming the key that is missing, unknown or of another shape or type.
+    """
+    for key in [*state, *fresh]:
+        if key not in fresh or key not in state:
+            raise InvalidInput(
+                f"state.{key}", "is missing" if key in fresh else "is unknown", ", ".join(fresh)
+            )
+        given, wanted = state[key], fresh[key]
+        if given.shape != wanted.shape or given.dtype != wanted.dtype:
+            raise InvalidInput(
+                f"state.{key}",
+                f"is {given.dtype} {list(given.shape)}",
+                f"{wanted.dtype} {list(wanted.shape)}",
+            )
+    return {key: state[key] for key in fresh}
+
+
+def checked_inputs(
+    plan: Plan, inputs: Mapping[str, NDArray[np.generic]], dtype: np.dtype[np.floating]
+) -> dict[str, FloatArray]:
+    """Return the inputs as [batch, steps, neurons] in the contract's float type.
+
+    Raises:
+        InvalidInput: for a missing or unknown node, a wrong shape, differing batch or steps, or a
+            value that is not finite.
+    """
+    nodes = {node.name: node for node in plan.of_kind("Input")}
+    for name in inputs:
+        if name not in nodes:
+            raise InvalidInput(f"inputs.{name}", "is no Input node", ", ".join(nodes))
+    flat = {}
+    for name, node in nodes.items():
+        if name not in inputs:
+            raise InvalidInput(f"inputs.{name}", "is missing", f"[batch, steps, {node.shape}]")
+        flat[name] = _flat(f"inputs.{name}", np.asarray(inputs[name]), node.shape, dtype)
+    _same_lead(flat)
+    return flat
+
+
+def _flat(
+    field: str, array: NDArray[np.generic], shape: Iterable[int], dtype: np.dtype[np.floating]
+) -> FloatArray:
+    if array.ndim < 2 or list(array.shape[2:]) != list(shape):
+        wanted = ", ".join(["batch", "steps", *map(str, shape)])
+        raise InvalidInput(field, f"has shape {list(array.shape)}", f"[{wanted}]")
+    if array.dtype.kind not in "biuf":
+        raise InvalidInput(field, f"must hold numbers, got {array.dtype}")
+    values = array.astype(dtype).reshape(*array.shape[:2], -1)
+    if not np.all(np.isfinite(values)):
+        where = np.argwhere(~np.isfinite(values))[0].tolist()
+        raise InvalidInput(f"{field}{where}", "is not a finite number")
+    return values
+
+
+def _same_lead(flat: Mapping[str, FloatArray]) -> None:
+    leads = {name: array.shape[:2] for name, array in flat.items()}
+    first = next(iter(leads))
+    for name, lead in leads.items():
+        if lead != leads[first]:
+            raise InvalidInput(
+                f"inputs.{name}",
+                f"has {list(lead)} samples and steps, but {first} has {list(leads[first])}",
+            )
