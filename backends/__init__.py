@@ -1,0 +1,1 @@
+"""The hardware abstraction: targets, their capabilities, and programs that run on them."""

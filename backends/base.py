@@ -1,0 +1,181 @@
+"""The types between a service and a chip: capabilities, targets, backends and programs."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import nir
+import numpy as np
+from numpy.typing import NDArray
+
+from fusion.contract import ExecutionContract
+from simulators.trace import Counts, State
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One way in which a model exceeds a target.
+
+    Attributes:
+        node: the node or contract field concerned.
+        limit: name of the limit.
+        used: what the model needs.
+        allowed: what the target offers.
+        nearest_feasible: the nearest value that would work, or None if there is none.
+    """
+
+    node: str
+    limit: str
+    used: str
+    allowed: str
+    nearest_feasible: str | None = None
+
+    def __str__(self) -> str:
+        nearest = f", nearest feasible {self.nearest_feasible}" if self.nearest_feasible else ""
+        return f"{self.node}: {self.limit} is {self.used}, allowed {self.allowed}{nearest}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a target can do, as its configuration says; None means no limit.
+
+    Attributes:
+        node_types: NIR types it runs.
+        arithmetic: number formats it computes in.
+        max_neurons: neurons in one model.
+        max_synapses: synapses in one model.
+        weight_bits: bits of a weight.
+        deterministic: the same input gives the same bits.
+        stateful: takes a state in and gives one out.
+        hardware: runs on a chip rather than in a simulator.
+    """
+
+    node_types: tuple[str, ...]
+    arithmetic: tuple[str, ...]
+    max_neurons: int | None = None
+    max_synapses: int | None = None
+    weight_bits: int | None = None
+    deterministic: bool
+    stateful: bool
+    hardware: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One place where models run, from one file in `hw_configs`.
+
+    Attributes:
+        name: what a request names.
+        backend: entry point that drives it.
+        description: one line for people.
+        capabilities: what it can do.
+        options: what only its backend understands.
+        max_run_s: seconds after which a run is killed.
+    """
+
+    name: str
+    backend: str
+    description: str
+    capabilities: Capabilities
+    options: Mapping[str, Any] = field(default_factory=dict)
+    max_run_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Energy:
+    """Energy of a run: `kind` is `estimate` or `measured`, `joules` per sample [batch]."""
+
+    kind: str
+    joules: NDArray[np.float64]
+    model: str
+    excludes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a program's run gives back.
+
+    Attributes:
+        outputs: Output node → [batch, steps, *shape].
+        recorded: `NODE.spikes` (int32), `NODE.v`, `NODE.i` → [batch, steps, *shape].
+        state: state to go on from.
+        steps: time steps run.
+        counts: work done, for every sample.
+        wall_s: seconds the run took.
+        energy: None when it is not known.
+    """
+
+    outputs: Mapping[str, NDArray[np.floating]]
+    recorded: Mapping[str, NDArray[np.generic]]
+    state: State
+    steps: int
+    counts: Counts
+    wall_s: float
+    energy: Energy | None
+
+
+class Program(ABC):
+    """A model compiled for a target, ready to run many times; safe to call from several threads."""
+
+    @abstractmethod
+    def run(
+        self,
+        batch: Mapping[str, NDArray[np.generic]],
+        state: State | None = None,
+        record: Collection[str] = (),
+        deadline_s: float | None = None,
+    ) -> RunResult:
+        """Run the network over a batch of independent samples.
+
+        Args:
+            batch: Input node → [batch, steps, *shape], finite activity per step.
+            state: state to go on from, or None to start anew.
+            record: nodes to record, or `all`.
+            deadline_s: seconds it may take; None means the target's own limit.
+
+        Raises:
+            InvalidInput: if the input, state or record does not fit the model.
+            RunFailed: if the run broke off, `RunTimeout` if it passed the deadline.
+        """
+
+    def close(self) -> None:
+        """Free what the program holds; calling it twice does nothing."""
+        return
+
+
+class Backend(ABC):
+    """Drives one kind of target.
+
+    Args:
+        target: the target it drives.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+
+    def available(self) -> None:
+        """Return if the target can be used here and now.
+
+        Raises:
+            TargetUnavailable: saying why it cannot, and what to do.
+        """
+        return
+
+    @abstractmethod
+    def check(self, graph: nir.NIRGraph, contract: ExecutionContract) -> list[Violation]:
+        """Return every way in which the model exceeds the target, without running anything.
+
+        Raises:
+            InvalidModel: if the graph cannot be run anywhere.
+        """
+
+    @abstractmethod
+    def compile(self, graph: nir.NIRGraph, contract: ExecutionContract) -> Program:
+        """Return the model as a program.
+
+        Raises:
+            InvalidModel: if the graph cannot be run anywhere.
+            ModelRejected: if it exceeds the target.
+            TargetUnavailable: if the target cannot be used.
+        """
