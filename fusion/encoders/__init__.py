@@ -1,0 +1,1 @@
+"""From recordings and samples to events."""
