@@ -1,0 +1,104 @@
+"""Recordings in, fused answers out, on a compiled program."""
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backends.base import Program
+from fusion.contract import ExecutionContract
+from fusion.encoding import Recording
+from fusion.model import FusionModel
+from fusion.window import Encoding, FusedWindow, decide_window, encode_window, manifest_of
+
+
+@dataclass(frozen=True, slots=True)
+class SampleCounts:
+    """Work done for one sample: synaptic events, neuron updates, node → spikes."""
+
+    synaptic_events: int
+    neuron_updates: int
+    spikes: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class FusedAnswer:
+    """The answer to one set of recordings.
+
+    Attributes:
+        windows: the fused windows; one for a whole recording.
+        recorded: `NODE.spikes`, `NODE.v`, `NODE.i` → [steps, *shape], for the nodes asked for.
+        counts: work done.
+        steps: time steps run.
+        run_s: seconds that the run took, shared by all answers of a batch.
+    """
+
+    windows: tuple[FusedWindow, ...]
+    recorded: Mapping[str, NDArray[np.generic]]
+    counts: SampleCounts
+    steps: int
+    run_s: float
+
+
+def fuse(
+    model: FusionModel,
+    program: Program,
+    contract: ExecutionContract,
+    recordings: Sequence[Mapping[str, Recording]],
+    *,
+    record: Collection[str] = (),
+    deadline_s: float | None = None,
+) -> list[FusedAnswer]:
+    """Return the fused answer to every set of recordings, run as one batch.
+
+    Args:
+        model: a model with a manifest.
+        program: the model compiled for a target under `contract`.
+        contract: the contract it was compiled under.
+        recordings: for every answer wanted, sensor → recording.
+        record: nodes to record, or `all`.
+        deadline_s: seconds the run may take.
+
+    Raises:
+        InvalidInput: naming what is wrong with a recording.
+        InvalidModel: if the model has no manifest.
+        RunFailed: if the run broke off.
+    """
+    encodings = [encode_window(model, one, contract) for one in recordings]
+    return run_encoded(model, program, contract, encodings, record=record, deadline_s=deadline_s)
+
+
+def run_encoded(
+    model: FusionModel,
+    program: Program,
+    contract: ExecutionContract,
+    encodings: Sequence[Encoding],
+    *,
+    record: Collection[str] = (),
+    deadline_s: float | None = None,
+) -> list[FusedAnswer]:
+    """Return the fused answers to windows that are already encoded; else as `fuse`."""
+    if not encodings:
+        return []
+    manifest = manifest_of(model)
+    batch = {
+        node: np.stack([encoding.inputs[node] for encoding in encodings])
+        for node in encodings[0].inputs
+    }
+    started = time.perf_counter()
+    result = program.run(batch, record=record, deadline_s=deadline_s)
+    run_s = time.perf_counter() - started
+    answers = []
+    for index, encoding in enumerate(encodings):
+        outputs = {node: values[index] for node, values in result.outputs.items()}
+        window = decide_window(manifest, outputs, encoding.reports, contract)
+        recorded = {key: values[index] for key, values in result.recorded.items()}
+        counts = SampleCounts(
+            int(result.counts.synaptic_events[index]),
+            result.counts.neuron_updates,
+            {node: int(spikes[index]) for node, spikes in result.counts.spikes.items()},
+        )
+        answers.append(FusedAnswer((window,), recorded, counts, result.steps, run_s))
+    return answers

@@ -1,0 +1,72 @@
+"""Compiled programs, kept for the next request."""
+
+from collections import OrderedDict
+from threading import Lock
+
+from backends.base import Program
+from backends.registry import Registry
+from fusion.contract import ExecutionContract
+from fusion.model import FusionModel
+
+Key = tuple[str, str, ExecutionContract]
+
+
+class ProgramCache:
+    """Programs by (model digest, target, contract); the longest unused one makes room.
+
+    Compiling is slow, so a program is compiled once even if several threads ask at once. A program
+    that made room is freed when the last run on it has ended.
+
+    Args:
+        registry: the targets.
+        size: number of programs kept.
+    """
+
+    def __init__(self, registry: Registry, size: int = 16) -> None:
+        self._registry = registry
+        self._size = size
+        self._lock = Lock()
+        self._programs: OrderedDict[Key, Program] = OrderedDict()
+        self._compiling: dict[Key, Lock] = {}
+
+    def get(self, model: FusionModel, target: str, contract: ExecutionContract) -> Program:
+        """Return the model compiled for the target under the contract.
+
+        Raises:
+            UnknownTarget, TargetUnavailable, ModelRejected, InvalidModel: as `Backend.compile`.
+        """
+        key = (model.digest, target, contract)
+        with self._lock:
+            gate = self._compiling.setdefault(key, Lock())
+        with gate:
+            program = self._known(key)
+            if program is None:
+                backend = self._registry.backend(target)
+                backend.available()
+                program = backend.compile(model.graph, contract)
+                self._keep(key, program)
+        with self._lock:
+            self._compiling.pop(key, None)
+        return program
+
+    def close(self) -> None:
+        """Close every program."""
+        with self._lock:
+            programs = list(self._programs.values())
+            self._programs.clear()
+        for program in programs:
+            program.close()
+
+    def _known(self, key: Key) -> Program | None:
+        with self._lock:
+            if key in self._programs:
+                self._programs.move_to_end(key)
+            return self._programs.get(key)
+
+    def _keep(self, key: Key, program: Program) -> None:
+        with self._lock:
+            self._programs[key] = program
+            surplus = len(self._programs) - self._size
+            # Not closed here: another thread may be running it. It goes with its last reference.
+            for _ in range(surplus):
+                self._programs.popitem(last=False)

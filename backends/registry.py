@@ -1,0 +1,100 @@
+"""Targets from `hw_configs`, and the backends that drive them, found through entry points."""
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from importlib import resources
+from importlib.metadata import EntryPoint, entry_points
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+import yaml
+
+from backends.base import Backend, Target
+from backends.errors import TargetUnavailable, UnknownTarget
+from fusion.errors import InvalidModel
+from fusion.manifest import convert
+
+GROUP = "snn_fusion.backends"
+"""Entry-point group through which backends, ours included, are found."""
+
+
+class InvalidTarget(ValueError):
+    """A file in `hw_configs` is wrong; the message names the file and the entry."""
+
+
+def read_target(path: Path | Traversable) -> Target:
+    """Return the target that a YAML file describes.
+
+    Raises:
+        InvalidTarget: naming the entry that is missing, unknown or of a wrong type.
+    """
+    try:
+        target = convert(yaml.safe_load(path.read_bytes()), Target, path.name)
+    except yaml.YAMLError as error:
+        raise InvalidTarget(f"{path.name}: is not YAML: {error}") from None
+    except InvalidModel as error:
+        raise InvalidTarget(str(error)) from None
+    if path.name != f"{target.name}.yaml":
+        raise InvalidTarget(f"{path.name}.name: is {target.name!r}, the file says otherwise")
+    return target
+
+
+class Registry:
+    """The targets of an installation.
+
+    Args:
+        folders: folders of YAML files; a later one overrides a target of the same name. Without
+            any, the `hw_configs` that ship.
+
+    Raises:
+        InvalidTarget: if a file is wrong.
+    """
+
+    def __init__(self, folders: Iterable[Path] = ()) -> None:
+        places: list[Path | Traversable] = [resources.files("hw_configs"), *folders]
+        found = {}
+        for place in places:
+            files = (file for file in place.iterdir() if file.name.endswith(".yaml"))
+            for file in sorted(files, key=lambda file: file.name):
+                target = read_target(file)
+                found[target.name] = target
+        self.targets: Mapping[str, Target] = found
+        self._backends: dict[str, Backend] = {}
+
+    @cached_property
+    def _entry_points(self) -> Mapping[str, EntryPoint]:
+        return {point.name: point for point in entry_points(group=GROUP)}
+
+    def backend(self, name: str) -> Backend:
+        """Return the backend that drives the target `name`, the same one at every call.
+
+        Raises:
+            UnknownTarget: if no such target is configured.
+            TargetUnavailable: if its backend is not installed.
+        """
+        if name not in self.targets:
+            raise UnknownTarget(name, sorted(self.targets))
+        if name not in self._backends:
+            self._backends[name] = self._load(self.targets[name])
+        return self._backends[name]
+
+    def _load(self, target: Target) -> Backend:
+        point = self._entry_points.get(target.backend)
+        if point is None:
+            raise TargetUnavailable(
+                target.name,
+                f"no backend {target.backend!r} is installed",
+                f"install the package that offers it as an entry point of {GROUP}",
+            )
+        try:
+            kind = point.load()
+        except ImportError as error:
+            raise TargetUnavailable(
+                target.name,
+                f"backend {target.backend!r} cannot be imported: {error}",
+                f"install what {point.value} needs",
+            ) from error
+        backend = kind(target)
+        if not isinstance(backend, Backend):
+            raise InvalidTarget(f"{point.value} is no backends.base.Backend")
+        return backend

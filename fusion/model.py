@@ -1,0 +1,202 @@
+"""A model: a NIR graph with its manifest, from a folder, a zip or a bare `.nir` file."""
+
+import hashlib
+import io
+import math
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nir
+import numpy as np
+
+from fusion.contract import ExecutionContract, make_contract
+from fusion.encoding import SensorEncoder, make_encoder
+from fusion.errors import InvalidModel
+from fusion.manifest import Manifest, parse_manifest
+
+GRAPH, MANIFEST = "graph.nir", "fusion.yaml"
+MAX_MEMBER_BYTES = 256 * 2**20
+"""Largest graph or manifest that is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class FusionModel:
+    """A model as it is run.
+
+    Attributes:
+        graph: the network.
+        manifest: sensors, heads and time; None for a bare graph.
+        encoders: sensor → its encoder.
+        digest: SHA-256 over graph and manifest, hexadecimal; names exactly this model.
+        content: file name → bytes; what the digest covers.
+    """
+
+    graph: nir.NIRGraph
+    manifest: Manifest | None
+    encoders: Mapping[str, SensorEncoder]
+    digest: str
+    content: Mapping[str, bytes]
+
+    @property
+    def name(self) -> str:
+        """The manifest's name, else the start of the digest."""
+        return self.manifest.name if self.manifest else self.digest[:12]
+
+    def contract(
+        self,
+        profile: str | None = None,
+        dt_s: float | None = None,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> ExecutionContract:
+        """Return the contract to run under: the caller's choices, else the manifest's.
+
+        Args:
+            profile: a profile to take instead of the manifest's profile and overrides.
+            dt_s: seconds per step.
+            overrides: contract fields to set.
+
+        Raises:
+            InvalidContract: if a choice is impossible or still missing.
+        """
+        if self.manifest is None:
+            return make_contract(profile, dt_s, overrides)
+        own = self.manifest
+        base = dict(own.contract) if profile is None else {}
+        return make_contract(profile or own.profile, dt_s or own.dt_s, base | dict(overrides or {}))
+
+
+def load_model(path: Path) -> FusionModel:
+    """Read a model from a folder, a zip of one, or a bare `.nir` file.
+
+    Raises:
+        InvalidModel: if a part is missing or unreadable, naming the file, node or entry.
+    """
+    if path.is_dir():
+        content = _from_folder(path)
+    elif not path.is_file():
+        raise InvalidModel(str(path), "does not exist", "a model folder, a zip or a .nir file")
+    elif zipfile.is_zipfile(path):
+        content = _from_zip(path)
+    else:
+        content = {GRAPH: _bounded(path)}
+    return model_from(content)
+
+
+def model_from(content: Mapping[str, bytes]) -> FusionModel:
+    """Return the model in `graph.nir` and, if there is one, `fusion.yaml`.
+
+    Raises:
+        InvalidModel: as `load_model`.
+    """
+    manifest = parse_manifest(content[MANIFEST]) if MANIFEST in content else None
+    encoders = (
+        {}
+        if manifest is None
+        else {
+            name: make_encoder(sensor, f"{MANIFEST}.sensors.{name}")
+            for name, sensor in manifest.sensors.items()
+        }
+    )
+    graph = read_graph(content[GRAPH])
+    model = FusionModel(graph, manifest, encoders, _digest(content), dict(content))
+    if manifest is not None:
+        _check_nodes(model, manifest)
+    return model
+
+
+def read_graph(data: bytes) -> nir.NIRGraph:
+    """Return the graph in the bytes of a `.nir` file.
+
+    Raises:
+        InvalidModel: if it is no NIR file; shapes and parameters are checked by the engines' plan.
+    """
+    try:
+        graph = nir.read(io.BytesIO(data), type_check=False)
+    except RecursionError:
+        raise InvalidModel(GRAPH, "is nested too deeply") from None
+    except Exception as error:
+        problem = " ".join(str(error).split()) or type(error).__name__
+        raise InvalidModel(GRAPH, f"is not a readable NIR file: {problem}") from None
+    if not isinstance(graph, nir.NIRGraph):
+        raise InvalidModel(GRAPH, f"holds a single {type(graph).__name__}", "a NIRGraph")
+    return graph
+
+
+def _from_folder(path: Path) -> dict[str, bytes]:
+    if not (path / GRAPH).is_file():
+        raise InvalidModel(str(path / GRAPH), "does not exist", f"a folder that holds {GRAPH}")
+    return {name: _bounded(path / name) for name in (GRAPH, MANIFEST) if (path / name).is_file()}
+
+
+def _bounded(path: Path) -> bytes:
+    if path.stat().st_size > MAX_MEMBER_BYTES:
+        raise InvalidModel(str(path), f"is larger than {MAX_MEMBER_BYTES} bytes")
+    return path.read_bytes()
+
+
+def _from_zip(path: Path) -> dict[str, bytes]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _members(archive, path)
+    except (zipfile.BadZipFile, RuntimeError, OSError, NotImplementedError) as error:
+        raise InvalidModel(str(path), f"is not a readable zip: {error}") from None
+
+
+def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, bytes]:
+    """Read the model's files from the archive's root or from its only folder."""
+    graphs = [info for info in archive.infolist() if Path(info.filename).name == GRAPH]
+    if len(graphs) != 1:
+        raise InvalidModel(str(path), f"holds {len(graphs)} files {GRAPH}", "exactly one")
+    folder = graphs[0].filename.removesuffix(GRAPH)
+    content = {}
+    for name in (GRAPH, MANIFEST):
+        if folder + name in archive.namelist():
+            with archive.open(folder + name) as member:
+                data = member.read(MAX_MEMBER_BYTES + 1)
+            if len(data) > MAX_MEMBER_BYTES:
+                raise InvalidModel(name, f"is larger than {MAX_MEMBER_BYTES} bytes")
+            content[name] = data
+    return content
+
+
+def _digest(content: Mapping[str, bytes]) -> str:
+    whole = hashlib.sha256()
+    for name in sorted(content):
+        part = hashlib.sha256(content[name]).hexdigest()
+        whole.update(f"{name} {part}\n".encode())
+    return whole.hexdigest()
+
+
+def _check_nodes(model: FusionModel, manifest: Manifest) -> None:
+    """Check that sensors and heads name nodes of the graph and fit their sizes."""
+    graph = model.graph
+    for name, sensor in manifest.sensors.items():
+        field = f"{MANIFEST}.sensors.{name}.node"
+        size = _size(graph, sensor.node, nir.Input, field)
+        if model.encoders[name].size != size:
+            raise InvalidModel(
+                field,
+                f"{sensor.node} takes {size} lines, but the encoder gives "
+                f"{model.encoders[name].size}",
+            )
+    driven = {sensor.node for sensor in manifest.sensors.values()}
+    for node in graph.inputs:
+        if node not in driven:
+            raise InvalidModel(f"{MANIFEST}.sensors", f"no sensor drives the Input node {node!r}")
+    for name, head in manifest.heads.items():
+        field = f"{MANIFEST}.heads.{name}.node"
+        size = _size(graph, head.node, nir.Output, field)
+        if size != len(manifest.labels):
+            raise InvalidModel(
+                field, f"{head.node} has {size} values for {len(manifest.labels)} labels"
+            )
+
+
+def _size(graph: nir.NIRGraph, node: str, kind: type, field: str) -> int:
+    if not isinstance(graph.nodes.get(node), kind):
+        known = [name for name, found in graph.nodes.items() if isinstance(found, kind)]
+        raise InvalidModel(field, f"{node!r} is no {kind.__name__} node", ", ".join(known))
+    return math.prod(int(n) for n in np.atleast_1d(graph.nodes[node].input_type["input"]))

@@ -1,0 +1,71 @@
+"""Recordings that ship with a model, so that a newcomer's first call works."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from fusion.encoding import Recording
+from fusion.errors import InvalidInput, InvalidModel
+from fusion.files import read_recording
+from fusion.manifest import convert
+from fusion.model import FusionModel
+
+INDEX = "samples/index.yaml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One entry of `samples/index.yaml`.
+
+    Attributes:
+        name: what a request calls it.
+        label: the right answer.
+        files: sensor → file in the samples' folder.
+    """
+
+    name: str
+    label: str
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleIndex:
+    """The whole of `samples/index.yaml`: the samples, and where they come from."""
+
+    attribution: str
+    samples: tuple[Sample, ...]
+
+
+def list_samples(folder: Path) -> tuple[Sample, ...]:
+    """Return the samples that ship with the model in `folder`, none if it has no index.
+
+    Raises:
+        InvalidModel: naming the entry of the index that is wrong.
+    """
+    path = folder / INDEX
+    if not path.is_file():
+        return ()
+    try:
+        content = yaml.safe_load(path.read_bytes())
+    except yaml.YAMLError as error:
+        raise InvalidModel(INDEX, f"is not YAML: {' '.join(str(error).split())}") from None
+    return convert(content, SampleIndex, INDEX).samples
+
+
+def read_sample(folder: Path, model: FusionModel, name: str, sensor: str) -> Recording:
+    """Return what one sensor recorded in a shipped sample.
+
+    Raises:
+        InvalidInput: if there is no such sample, or it has no such sensor.
+    """
+    samples = {sample.name: sample for sample in list_samples(folder)}
+    field = f"sensors.{sensor}.sample"
+    if name not in samples:
+        known = ", ".join(samples) or "this model ships no samples"
+        raise InvalidInput(field, f"no sample {name!r}", known)
+    files = samples[name].files
+    if sensor not in files or sensor not in model.encoders:
+        raise InvalidInput(field, f"sample {name!r} has no {sensor!r}", ", ".join(files))
+    return read_recording(folder / "samples" / files[sensor], model.encoders[sensor])

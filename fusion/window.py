@@ -1,0 +1,156 @@
+"""One decision window: recordings in, activity for the Input nodes out; output activity in, the
+fused answer out. What lies between, the network, is an engine's business."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fusion.contract import ExecutionContract
+from fusion.decision import Decision, decide, log_posterior, read_logits
+from fusion.encoding import Recording
+from fusion.errors import InvalidInput, InvalidModel
+from fusion.events import bin_events
+from fusion.manifest import Manifest
+from fusion.model import FusionModel
+from fusion.quality import Quality, assess
+
+
+@dataclass(frozen=True, slots=True)
+class SensorReport:
+    """What became of one sensor's recording.
+
+    Attributes:
+        events: events that drove the network.
+        outside: events that fell behind the end of the window and were not used.
+        onset_us: when the encoder's trigger found the stimulus; None without a trigger.
+        live: whether the sensor took part; a trigger that found nothing leaves it out.
+    """
+
+    events: int
+    outside: int
+    onset_us: int | None
+    live: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """A window ready to run.
+
+    Attributes:
+        inputs: Input node → float32 [steps, *shape]; zeros for a sensor that was not given.
+        reports: sensor → what became of its recording, for the sensors given.
+    """
+
+    inputs: Mapping[str, NDArray[np.float32]]
+    reports: Mapping[str, SensorReport]
+
+
+@dataclass(frozen=True, slots=True)
+class FusedWindow:
+    """The fused answer of one window.
+
+    Attributes:
+        start_us: start of the window on the sensors' clock.
+        end_us: its end.
+        label: the most probable label.
+        decision: posteriors and contributions.
+        quality: the quality score's parts.
+        reports: sensor → what became of its recording.
+    """
+
+    start_us: int
+    end_us: int
+    label: str
+    decision: Decision
+    quality: Quality
+    reports: Mapping[str, SensorReport]
+
+
+def manifest_of(model: FusionModel) -> Manifest:
+    """Return the model's manifest.
+
+    Raises:
+        InvalidModel: for a bare graph, which says nothing of sensors and labels.
+    """
+    if model.manifest is None:
+        raise InvalidModel("fusion.yaml", "a bare graph has no sensors to fuse", "a model folder")
+    return model.manifest
+
+
+def window_steps(manifest: Manifest, dt_s: float) -> int:
+    """Return the number of time steps that cover the model's window."""
+    return math.ceil(manifest.window.length_s / dt_s - 1e-9)
+
+
+def encode_window(
+    model: FusionModel, recordings: Mapping[str, Recording], contract: ExecutionContract
+) -> Encoding:
+    """Encode and bin what the sensors recorded.
+
+    Args:
+        model: a model with a manifest.
+        recordings: sensor → recording, for any non-empty subset of the model's sensors.
+        contract: says dt_s and how events are binned.
+
+    Raises:
+        InvalidInput: naming the sensor and what is wrong with its recording.
+        InvalidModel: if the model has no manifest.
+    """
+    manifest = manifest_of(model)
+    if not recordings:
+        raise InvalidInput("sensors", "is empty", f"one or more of {', '.join(manifest.sensors)}")
+    for name in recordings:
+        if name not in manifest.sensors:
+            raise InvalidInput(
+                f"sensors.{name}", "this model has no such sensor", ", ".join(manifest.sensors)
+            )
+    steps = window_steps(manifest, contract.dt_s)
+    inputs, reports = {}, {}
+    for name, sensor in manifest.sensors.items():
+        shape = tuple(
+            int(n) for n in np.atleast_1d(model.graph.nodes[sensor.node].input_type["input"])
+        )
+        if name not in recordings:
+            inputs[sensor.node] = np.zeros((steps, *shape), np.float32)
+            continue
+        encoded = model.encoders[name].encode(recordings[name], f"sensors.{name}")
+        raster, outside = bin_events(encoded.stream, contract.dt_s, steps, contract.binning)
+        inputs[sensor.node] = raster.reshape(steps, *shape)
+        reports[name] = SensorReport(
+            len(encoded.stream) - outside, outside, encoded.onset_us, encoded.live
+        )
+    return Encoding(MappingProxyType(inputs), MappingProxyType(reports))
+
+
+def decide_window(
+    manifest: Manifest,
+    outputs: Mapping[str, NDArray[np.floating]],
+    reports: Mapping[str, SensorReport],
+    contract: ExecutionContract,
+) -> FusedWindow:
+    """Fuse the output activity of one window.
+
+    Args:
+        manifest: the model's manifest.
+        outputs: Output node → [steps, labels].
+        reports: what became of the sensors that were given.
+        contract: says dt_s.
+    """
+    beliefs = {}
+    for head in manifest.heads.values():
+        if head.sensor in reports and reports[head.sensor].live:
+            logits = read_logits(outputs[head.node][None], head, contract.dt_s)[0]
+            beliefs[head.sensor] = log_posterior(logits, head.temperature)
+    decision = decide(beliefs, len(manifest.labels))
+    quality = assess(
+        decision.posterior,
+        decision.by_sensor,
+        {head.sensor: head.reliability for head in manifest.heads.values()},
+        dict.fromkeys(beliefs, 1.0),
+    )
+    end_us = round(window_steps(manifest, contract.dt_s) * contract.dt_s * 1e6)
+    return FusedWindow(0, end_us, manifest.labels[decision.best], decision, quality, reports)

@@ -1,0 +1,1 @@
+"""One YAML file a target: the single source of truth about it."""
