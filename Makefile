@@ -1,0 +1,48 @@
+# Every target sets up what it needs by itself. PYTHON names the interpreter of .venv (3.11 to 3.13).
+PYTHON ?= $(shell .ci/find_python)
+VENV := .venv
+BIN := $(VENV)/bin
+# Threads of a BLAS library fight with test workers and change nothing for the better here.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+PYTEST := $(BIN)/python -m pytest -q -n 2
+
+.PHONY: help demo serve test test-all test-pythons lint train evaluate clean
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/.installed: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.13 found: install one or set PYTHON=" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.installed ## post shipped recordings to a real service on two engines, draw the result
+	$(BIN)/python -m examples.demo
+
+serve: $(VENV)/.installed ## start the service and leave it running
+	$(BIN)/snn-fusion serve
+
+test: $(VENV)/.installed ## the fast suite
+	$(PYTEST) -m 'not full'
+
+test-all: $(VENV)/.installed ## everything
+	$(PYTEST)
+
+test-pythons: ## the fast suite on every other supported Python that is here
+	.ci/test_pythons
+
+lint: $(VENV)/.installed ## style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+train: ## train examples/av_digits anew: make train FSDD=DIR NMNIST=DIR OUT=DIR
+	@test -d "$(FSDD)" -a -d "$(NMNIST)" -a -n "$(OUT)" || { echo "usage: make train FSDD=DIR NMNIST=DIR OUT=DIR" >&2; exit 2; }
+	test -d .venv-train || $(PYTHON) -m venv .venv-train
+	.venv-train/bin/python -m pip install --quiet --disable-pip-version-check -e '.[train]'
+	.venv-train/bin/python examples/av_digits/train.py --fsdd $(FSDD) --nmnist $(NMNIST) --out $(OUT)
+
+clean: ## remove environments and caches
+	rm -rf .venv* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info out
