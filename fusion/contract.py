@@ -66,8 +66,10 @@ class ExecutionContract:
     exact: bool
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.dt_s) and self.dt_s > 0):
-            raise InvalidContract("contract.dt_s", f"{self.dt_s} is not a positive time in seconds")
+        number = isinstance(self.dt_s, int | float) and not isinstance(self.dt_s, bool)
+        if not (number and math.isfinite(self.dt_s) and self.dt_s > 0):
+            problem = f"{self.dt_s!r} is not a positive time in seconds"
+            raise InvalidContract("contract.dt_s", problem)
         for name in CHOICES:
             _check_choice(name, getattr(self, name))
         if self.recurrent_delay_steps == 0 and self.membrane_reads != "old_current":

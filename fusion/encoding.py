@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fusion.encoders.mel_onset import MelOnset
 from fusion.encoders.pool import Pool
-from fusion.errors import FusionError, InvalidInput, InvalidModel
+from fusion.errors import InvalidInput, InvalidModel
 from fusion.events import EventStream, finite_numbers
 from fusion.manifest import Sensor, convert
 
@@ -26,7 +26,7 @@ class Samples:
     """
 
     values: NDArray[np.float64]
-    rate_hz: float
+    rate_hz: int
 
     @classmethod
     def checked(cls, values: ArrayLike, rate_hz: float, field: str = "samples") -> "Samples":
@@ -35,9 +35,10 @@ class Samples:
         Raises:
             InvalidInput: naming the field and the first sample that is not finite.
         """
-        if not (math.isfinite(rate_hz) and rate_hz > 0):
-            raise InvalidInput(f"{field}.rate_hz", f"{rate_hz} is not a positive rate")
-        return cls(finite_numbers(values, f"{field}.values"), float(rate_hz))
+        if not (math.isfinite(rate_hz) and rate_hz > 0 and rate_hz == int(rate_hz)):
+            problem = f"{rate_hz} is not a positive, whole number of samples per second"
+            raise InvalidInput(f"{field}.rate_hz", problem)
+        return cls(finite_numbers(values, f"{field}.values"), int(rate_hz))
 
     @property
     def duration_s(self) -> float:
@@ -82,7 +83,7 @@ class SampleEncoder(Protocol):
     def size(self) -> int:
         """Number of lines."""
 
-    def encode(self, samples: NDArray[np.float64], rate_hz: float) -> Any:
+    def encode(self, samples: NDArray[np.float64], rate_hz: int) -> Any:
         """Return something with the `stream` of events and the `onset_us` of the stimulus."""
 
 
@@ -154,9 +155,4 @@ def make_encoder(sensor: Sensor, field: str) -> SensorEncoder:
         raise InvalidModel(f"{field}.kind", problem, ", ".join(kinds))
     if sensor.unit == "events":
         parameters.setdefault("shape", list(sensor.shape))
-    try:
-        return SensorEncoder(sensor, convert(parameters, kinds[kind], field))
-    except InvalidModel:
-        raise
-    except FusionError as error:
-        raise InvalidModel(f"{field}.{error.field}", error.problem, error.nearest) from None
+    return SensorEncoder(sensor, convert(parameters, kinds[kind], field))

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 import yaml
 
-from fusion.errors import InvalidModel
+from fusion.errors import FusionError, InvalidModel
 
 _T = TypeVar("_T")
 
@@ -104,6 +104,12 @@ def parse_manifest(text: bytes) -> Manifest:
         content = yaml.safe_load(text)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InvalidModel("fusion.yaml", f"is not YAML: {' '.join(str(error).split())}") from None
+    if isinstance(content, dict):
+        # Entry by entry first: the whole would not say which sensor or head is wrong.
+        for part, kind in (("sensors", Sensor), ("heads", Head)):
+            entries = content.get(part)
+            for name, entry in entries.items() if isinstance(entries, dict) else ():
+                convert(entry, kind, f"fusion.yaml.{part}.{name}")
     manifest = convert(content, Manifest, "fusion.yaml")
     _check(manifest)
     return manifest
@@ -119,7 +125,11 @@ def convert(content: object, kind: type[_T], field: str) -> _T:
         made = msgspec.convert(content, kind, strict=True)
     except msgspec.ValidationError as error:
         problem, _, path = str(error).partition(" - at `$")
-        raise InvalidModel(field + path.rstrip("`"), problem) from None
+        place = field + path.rstrip("`")
+        if isinstance(error.__cause__, FusionError):  # a dataclass refused its own values
+            cause = error.__cause__
+            raise InvalidModel(f"{place}.{cause.field}", cause.problem, cause.nearest) from None
+        raise InvalidModel(place, problem) from None
     _refuse_unknown(content, msgspec.to_builtins(made), field)
     return made
 

@@ -1,0 +1,56 @@
+import dataclasses
+
+import pytest
+
+from fusion.contract import CHOICES, PROFILES, ExecutionContract, make_contract
+from fusion.errors import InvalidContract
+
+
+def test_every_field_but_dt_has_choices():
+    names = {field.name for field in dataclasses.fields(ExecutionContract)}
+    assert names - set(CHOICES) == {"dt_s"}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_profile_fixes_everything_but_dt(profile):
+    assert set(PROFILES[profile]) == set(CHOICES)
+    contract = make_contract(profile, 1e-3)
+    assert contract.as_dict() == {"dt_s": 1e-3, **PROFILES[profile]}
+
+
+def test_overrides_come_before_the_profile():
+    contract = make_contract("nir", 1e-3, {"reset": "subtract_threshold", "dt_s": 1e-4})
+    assert (contract.reset, contract.dt_s) == ("subtract_threshold", 1e-4)
+
+
+def test_a_model_without_contract_is_told_every_missing_choice():
+    with pytest.raises(InvalidContract) as caught:
+        make_contract(None, None, {"reset": "to_v_reset"})
+    for name in {*CHOICES, "dt_s"} - {"reset"}:
+        assert name in caught.value.problem
+
+
+@pytest.mark.parametrize(
+    ("profile", "dt_s", "overrides", "field"),
+    [
+        ("sinab", 1e-3, {}, "profile"),
+        ("nir", 1e-3, {"resett": 1}, "contract.resett"),
+        ("nir", 1e-3, {"reset": "zero"}, "contract.reset"),
+        ("nir", 1e-3, {"recurrent_delay_steps": True}, "contract.recurrent_delay_steps"),
+        ("nir", 1e-3, {"recurrent_delay_steps": 0}, "contract.recurrent_delay_steps"),
+        ("nir", 0.0, {}, "contract.dt_s"),
+        ("nir", float("nan"), {}, "contract.dt_s"),
+        ("nir", None, {}, "contract"),
+    ],
+)
+def test_impossible_contracts_are_refused_by_field(profile, dt_s, overrides, field):
+    with pytest.raises(InvalidContract) as caught:
+        make_contract(profile, dt_s, overrides)
+    assert caught.value.field == field
+
+
+def test_wrong_types_are_refused_by_field():
+    with pytest.raises(InvalidContract, match=r"contract\.dt_s"):
+        make_contract("nir", 1e-3, {"dt_s": "fast"})
+    with pytest.raises(InvalidContract, match=r"contract\.reset"):
+        make_contract("nir", 1e-3, {"reset": ["to_v_reset"]})
