@@ -1,5 +1,6 @@
 import zipfile
 
+import h5py
 import nir
 import numpy as np
 import pytest
@@ -140,8 +141,6 @@ def test_a_broken_graph_file_is_named(folder, damage):
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:900])
     elif damage == "no_node":
-        import h5py
-
         with h5py.File(path, "w") as file:
             file["version"] = "1.0"
     else:

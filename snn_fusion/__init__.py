@@ -1,0 +1,57 @@
+"""What a backend's author needs, under one name that stays.
+
+Backends outside this repository import from here only; inside it nobody does.
+"""
+
+from backends.base import (
+    Backend,
+    Capabilities,
+    Energy,
+    Program,
+    RunResult,
+    Target,
+    Violation,
+)
+from backends.checks import check_plan
+from backends.errors import (
+    BackendError,
+    ModelRejected,
+    RunFailed,
+    RunTimeout,
+    TargetUnavailable,
+    UnknownTarget,
+)
+from fusion.contract import CHOICES, PROFILES, ExecutionContract, make_contract
+from fusion.errors import FusionError, InvalidContract, InvalidInput, InvalidModel
+from simulators.plan import Plan, make_plan
+from simulators.trace import Counts, State, Trace
+
+__all__ = [
+    "CHOICES",
+    "PROFILES",
+    "Backend",
+    "BackendError",
+    "Capabilities",
+    "Counts",
+    "Energy",
+    "ExecutionContract",
+    "FusionError",
+    "InvalidContract",
+    "InvalidInput",
+    "InvalidModel",
+    "ModelRejected",
+    "Plan",
+    "Program",
+    "RunFailed",
+    "RunResult",
+    "RunTimeout",
+    "State",
+    "Target",
+    "TargetUnavailable",
+    "Trace",
+    "UnknownTarget",
+    "Violation",
+    "check_plan",
+    "make_contract",
+    "make_plan",
+]
