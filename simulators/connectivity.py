@@ -59,8 +59,9 @@ class Connection:
 class Propagator:
     """Sums the weighted activity of presynaptic neurons, in the defined order.
 
-    Keeps dense rows where at least a tenth of all pairs is connected, else compressed rows; both
-    give the same bits, because adding the zero of an absent synapse changes nothing.
+    Adds dense rows where at least a tenth of all pairs is connected, else compressed rows; both
+    give the same bits, because adding the zero of an absent synapse changes nothing. Activity that
+    has overflowed to infinity takes the compressed rows, for it would turn that zero into NaN.
     """
 
     def __init__(self, connection: Connection, dtype: np.dtype[np.floating]) -> None:
@@ -72,10 +73,9 @@ class Propagator:
         if connection.weight.size * 10 >= pairs:
             self._rows = np.zeros((connection.n_pre, connection.n_post), dtype)
             self._rows[connection.pre, connection.post] = connection.weight
-        else:
-            self._start = np.concatenate(([0], np.cumsum(self.fan_out)))
-            self._post = connection.post
-            self._weight = connection.weight.astype(dtype)
+        self._start = np.concatenate(([0], np.cumsum(self.fan_out)))
+        self._post = connection.post
+        self._weight = connection.weight.astype(dtype)
 
     def sums(self, activity: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return the input sums [batch, n_post] for presynaptic activity [batch, n_pre]."""
@@ -89,7 +89,7 @@ class Propagator:
     def _sum_into(
         self, out: NDArray[np.floating], active: NDArray[np.int64], value: NDArray[np.floating]
     ) -> None:
-        if self._rows is None:
+        if self._rows is None or not np.all(np.isfinite(value)):
             synapses = _ranges(self._start, active)
             amounts = self._weight[synapses] * np.repeat(value, self.fan_out[active])
             np.add.at(out, self._post[synapses], amounts)
@@ -99,9 +99,9 @@ class Propagator:
             rows *= value[:, None]
         if self.n_post == 1:
             # NumPy sums a single column pairwise; a running sum keeps the defined order.
-            out[0] = np.cumsum(rows[:, 0])[-1]
+            out[0] += np.cumsum(rows[:, 0])[-1]
         else:
-            np.add.reduce(rows, axis=0, out=out)
+            np.add.reduce(rows, axis=0, out=out, initial=0.0)
 
 
 def _ranges(start: NDArray[np.int64], chosen: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -11,16 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusion.contract import CHOICES
-from simulators.neurons import Neuron
 from simulators.plan import Plan, PlanNode
 from simulators.steppers import STEPPERS
 from simulators.trace import (
-    Counts,
     FloatArray,
+    Keeper,
     State,
     Trace,
     checked_inputs,
-    checked_record,
     checked_state,
 )
 
@@ -86,7 +84,7 @@ class ReferenceEngine:
         drive = checked_inputs(self.plan, inputs, self._dtype)
         batch, steps = next(iter(drive.values())).shape[:2]
         held = self._begin(batch, state)
-        keeper = _Keeper(self.plan, record, batch, steps, self._dtype)
+        keeper = Keeper(self.plan, record, batch, steps, self._dtype)
         # A diverging membrane overflows to infinity; the caller sees that in the record.
         with np.errstate(over="ignore", invalid="ignore"):
             for step in range(steps):
@@ -96,7 +94,7 @@ class ReferenceEngine:
         return keeper.trace(held)
 
     def _step(
-        self, now: dict[str, FloatArray], held: dict[str, FloatArray], keeper: "_Keeper"
+        self, now: dict[str, FloatArray], held: dict[str, FloatArray], keeper: Keeper
     ) -> None:
         """Compute every node's output of this step into `now`, from the inputs already there."""
         for node in self.plan.nodes:
@@ -130,48 +128,3 @@ def _gather(node: PlanNode, now: State, held: State) -> FloatArray:
     for part in arriving[1:]:
         total = total + part
     return total
-
-
-class _Keeper:
-    """Collects what a run gives back."""
-
-    def __init__(
-        self,
-        plan: Plan,
-        record: Collection[str],
-        batch: int,
-        steps: int,
-        dtype: np.dtype[np.floating],
-    ) -> None:
-        self.synaptic_events = np.zeros(batch, np.int64)
-        self._shapes = {node.name: node.shape for node in plan.nodes}
-        self._neurons = sum(n.size for n in plan.nodes if isinstance(n.operation, Neuron))
-        self._spikes = {n.name: np.zeros(batch, np.int64) for n in plan.nodes if n.spikes}
-        self._steps = steps
-        self._outputs = {
-            node.name: np.zeros((batch, steps, node.size), dtype) for node in plan.of_kind("Output")
-        }
-        self._recorded: dict[str, NDArray[Any]] = {}
-        for name, quantity, size in checked_record(plan, record):
-            kind = np.dtype(np.int32) if quantity == "spikes" else dtype
-            self._recorded[f"{name}.{quantity}"] = np.zeros((batch, steps, size), kind)
-
-    def take(self, step: int, now: State, held: State) -> None:
-        for name, output in self._outputs.items():
-            output[:, step] = now[name]
-        for name in self._spikes:
-            self._spikes[name] += np.count_nonzero(now[name], axis=1)
-        for key, record in self._recorded.items():
-            name, quantity = key.rsplit(".", 1)
-            record[:, step] = now[name] if quantity == "spikes" else held[key]
-
-    def trace(self, held: State) -> Trace:
-        counts = Counts(self.synaptic_events, self._neurons * self._steps, self._spikes)
-        return Trace(self._shaped(self._outputs), self._shaped(self._recorded), held, counts)
-
-    def _shaped(self, flat: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        shaped = {}
-        for key, values in flat.items():
-            name = key if key in self._shapes else key.rsplit(".", 1)[0]
-            shaped[key] = values.reshape(*values.shape[:2], *self._shapes[name])
-        return shaped

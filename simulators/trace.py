@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,3 +143,54 @@ def _same_lead(flat: Mapping[str, FloatArray]) -> None:
                 f"inputs.{name}",
                 f"has {list(lead)} samples and steps, but {first} has {list(leads[first])}",
             )
+
+
+class Keeper:
+    """Collects what a run of an engine gives back, step by step.
+
+    Attributes:
+        synaptic_events: int64 [batch], for the engine to count up.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        record: Collection[str],
+        batch: int,
+        steps: int,
+        dtype: np.dtype[np.floating],
+    ) -> None:
+        self.synaptic_events = np.zeros(batch, np.int64)
+        self._shapes = {node.name: node.shape for node in plan.nodes}
+        self._neurons = sum(n.size for n in plan.nodes if isinstance(n.operation, Neuron))
+        self._spikes = {n.name: np.zeros(batch, np.int64) for n in plan.nodes if n.spikes}
+        self._steps = steps
+        self._outputs = {
+            node.name: np.zeros((batch, steps, node.size), dtype) for node in plan.of_kind("Output")
+        }
+        self._recorded: dict[str, NDArray[Any]] = {}
+        for name, quantity, size in checked_record(plan, record):
+            kind = np.dtype(np.int32) if quantity == "spikes" else dtype
+            self._recorded[f"{name}.{quantity}"] = np.zeros((batch, steps, size), kind)
+
+    def take(self, step: int, now: State, held: State) -> None:
+        """Keep what was asked for of a step: `now` is node → output, `held` the state."""
+        for name, output in self._outputs.items():
+            output[:, step] = now[name]
+        for name in self._spikes:
+            self._spikes[name] += np.count_nonzero(now[name], axis=1)
+        for key, record in self._recorded.items():
+            name, quantity = key.rsplit(".", 1)
+            record[:, step] = now[name] if quantity == "spikes" else held[key]
+
+    def trace(self, held: State) -> Trace:
+        """Return everything, with the state after the last step."""
+        counts = Counts(self.synaptic_events, self._neurons * self._steps, self._spikes)
+        return Trace(self._shaped(self._outputs), self._shaped(self._recorded), held, counts)
+
+    def _shaped(self, flat: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        shaped = {}
+        for key, values in flat.items():
+            name = key if key in self._shapes else key.rsplit(".", 1)[0]
+            shaped[key] = values.reshape(*values.shape[:2], *self._shapes[name])
+        return shaped
