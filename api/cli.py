@@ -1,0 +1,189 @@
+"""The command line: `snn-fusion serve | run | targets | settings`."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from api.offline import OfflineRun, find_model, read_inputs, run_offline, summary
+from api.settings import InvalidSettings, Settings, effective, load_settings
+from backends.errors import BackendError, TargetUnavailable
+from backends.registry import InvalidTarget, Registry
+from fusion.errors import FusionError
+
+BAD_INPUT, BROKEN = 2, 3
+"""Exit codes: what was asked for cannot be done; a target failed or cannot be used."""
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Sensor events and a spiking network in, the fused answer out, on the backend you name.",
+)
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Turn what can be expected to go wrong into one line on stderr and an exit code."""
+    try:
+        yield
+    except (FusionError, InvalidSettings, InvalidTarget) as error:
+        _fail(str(error), BAD_INPUT)
+    except BackendError as error:
+        _fail(str(error), BROKEN)
+    except OSError as error:
+        _fail(f"{error.filename or 'file'}: {error.strerror or error}", BROKEN)
+
+
+def _fail(message: str, code: int) -> None:
+    typer.echo(f"error: {message}", err=True)
+    raise typer.Exit(code)
+
+
+@app.command()
+def serve(
+    port: Annotated[int | None, typer.Option(help="TCP port, SNN_FUSION_PORT")] = None,
+    host: Annotated[str | None, typer.Option(help="address to bind, SNN_FUSION_HOST")] = None,
+    workers: Annotated[int | None, typer.Option(help="processes, SNN_FUSION_WORKERS")] = None,
+    target: Annotated[str | None, typer.Option(help="default target, SNN_FUSION_TARGET")] = None,
+) -> None:
+    """Start the service; every setting is also an environment variable."""
+    # The server is imported here: the other commands start in half the time without it.
+    from api.server import serve as start  # noqa: PLC0415
+
+    chosen = {"port": port, "host": host, "workers": workers, "target": target}
+    with plain_errors():
+        start(load_settings(**{name: value for name, value in chosen.items() if value is not None}))
+
+
+@app.command()
+def run(
+    model: Annotated[str, typer.Argument(help="model folder, zip, name, or bare .nir file")],
+    inputs: Annotated[
+        list[str],
+        typer.Option(
+            "--input",
+            help="SENSOR=FILE, SENSOR=sample:NAME, NODE=raster.npy or raster.npy; repeatable",
+        ),
+    ] = [],  # noqa: B006 (typer copies it)
+    target: Annotated[str | None, typer.Option(help="where to run")] = None,
+    profile: Annotated[str | None, typer.Option(help="contract profile")] = None,
+    dt: Annotated[float | None, typer.Option(help="seconds per step, dt_s")] = None,
+    record: Annotated[list[str], typer.Option(help="node to record, or all; repeatable")] = [],  # noqa: B006
+    out: Annotated[Path | None, typer.Option(help="write records to this .npz")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+) -> None:
+    """Run a model once, offline.
+
+    With --out and no --record, every population is recorded.
+    """
+    with plain_errors():
+        settings = load_settings()
+        shelved = find_model(model, settings)
+        contract = shelved.model.contract(profile, dt)
+        given = read_inputs(inputs, shelved)
+        wanted = record or (["all"] if out else [])
+        registry = _registry(settings)
+        done = run_offline(
+            shelved, given, contract, target or settings.target, registry, record=wanted
+        )
+        if out is not None:
+            _write(out, done)
+        _print(done, as_json)
+
+
+def _write(path: Path, done: OfflineRun) -> None:
+    if path.suffix != ".npz":
+        raise typer.BadParameter("must end in .npz", param_hint="--out")
+    arrays: dict[str, Any] = done.arrays()
+    np.savez_compressed(path, **arrays)
+
+
+def _print(done: OfflineRun, as_json: bool) -> None:
+    reply = summary(done)
+    if as_json:
+        sys.stdout.buffer.write(orjson.dumps(reply, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
+        return
+    console = Console()
+    if done.answer is not None:
+        console.print(_answer_table(done))
+    counts = reply["counts"]
+    console.print(
+        f"{done.model.name} on {done.target}: {reply['steps']} steps of {done.contract.dt_s} s, "
+        f"{counts['synaptic_events']} synaptic events, {reply['timing']['run_s'] * 1e3:.1f} ms"
+    )
+    for node, spikes in counts["spikes"].items():
+        console.print(f"  {node}: {spikes} spikes")
+
+
+def _answer_table(done: OfflineRun) -> Table:
+    assert done.answer is not None
+    assert done.model.manifest is not None
+    (window,) = done.answer.windows
+    decision = window.decision
+    table = Table("label", *decision.by_sensor, "fused", title=f"answer: {window.label}")
+    for index, label in enumerate(done.model.manifest.labels):
+        beliefs = [f"{p[index]:.3f}" for p in decision.by_sensor.values()]
+        style = "bold" if index == decision.best else None
+        table.add_row(label, *beliefs, f"{decision.posterior[index]:.3f}", style=style)
+    table.caption = (
+        f"confidence {decision.confidence:.3f}, quality {window.quality.score:.3f} (certainty "
+        f"{window.quality.certainty:.2f}, conflict {window.quality.conflict:.2f}, coverage "
+        f"{window.quality.coverage:.2f})"
+    )
+    return table
+
+
+@app.command()
+def targets(
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+) -> None:
+    """List the targets, and whether they can be used here."""
+    with plain_errors():
+        registry = _registry(load_settings())
+        rows = {name: _availability(registry, name) for name in sorted(registry.targets)}
+    if as_json:
+        sys.stdout.buffer.write(orjson.dumps({"targets": rows}) + b"\n")
+        return
+    table = Table("target", "usable", "what it is")
+    for name, row in rows.items():
+        why = "yes" if row["available"] else f"no: {row['reason']} ({row['hint']})"
+        table.add_row(name, why, row["description"])
+    Console().print(table)
+
+
+def _availability(registry: Registry, name: str) -> dict[str, Any]:
+    row: dict[str, Any] = {"description": registry.targets[name].description}
+    try:
+        registry.backend(name).available()
+    except TargetUnavailable as error:
+        return row | {"available": False, "reason": error.reason, "hint": error.hint}
+    return row | {"available": True}
+
+
+@app.command()
+def settings() -> None:
+    """Print every setting as it is in effect, secrets masked."""
+    with plain_errors():
+        for name, value in effective(load_settings()).items():
+            typer.echo(f"{name}={value}")
+
+
+def _registry(settings: Settings) -> Registry:
+    return Registry([settings.hw_configs] if settings.hw_configs else [])
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""Starts the service, posts shipped recordings to two engines over HTTP, and shows what came back.
+
+Prints a table, writes `out/demo.png`, stops the service, and exits with 0 only if every request
+was answered and both engines gave identical answers.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from api.picture import draw_answer
+
+MODEL, TARGETS, SAMPLES = "av_digits", ("numpy", "brian2"), 4
+PICTURE = Path("out/demo.png")
+START_S, ANSWER_S = 60.0, 300.0
+IDENTICAL = ("windows", "spikes", "counts")
+"""Parts of two replies that have to agree; timing and request id differ."""
+
+
+@contextlib.contextmanager
+def service() -> Iterator[str]:
+    """Run the service on a free port of this machine, give its address, and stop it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "api.cli", "serve"],
+        env=os.environ | {"SNN_FUSION_PORT": str(port), "SNN_FUSION_LOG_LEVEL": "WARNING"},
+    )
+    try:
+        address = f"http://127.0.0.1:{port}"
+        wait_until_ready(address, process)
+        yield address
+    finally:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wait_until_ready(address: str, process: subprocess.Popen[bytes]) -> None:
+    """Return when the service takes requests.
+
+    Raises:
+        RuntimeError: if it ended or took longer than a minute.
+    """
+    for _ in range(int(START_S * 10)):
+        if process.poll() is not None:
+            raise RuntimeError(f"the service ended with exit code {process.returncode}")
+        try:
+            call(f"{address}/healthz/ready")
+            return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    raise RuntimeError(f"the service was not ready after {START_S:g} s")
+
+
+def call(url: str, body: dict[str, Any] | None = None) -> Any:
+    """Return the decoded JSON of a GET, or of a POST if there is a body."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=ANSWER_S) as reply:
+        return json.load(reply)
+
+
+def question(sample: dict[str, Any], target: str, sensors: list[str]) -> dict[str, Any]:
+    """Return the request that fuses a shipped sample on a target."""
+    return {
+        "model": MODEL,
+        "target": target,
+        "record": ["all"],
+        "sensors": {name: {"sample": sample["name"]} for name in sensors},
+    }
+
+
+def row(sample: dict[str, Any], target: str, reply: dict[str, Any], same: str) -> list[str]:
+    """Return one line of the table."""
+    window = reply["windows"][0]
+    sensors = [
+        f"{max(p, key=p.__getitem__)} {max(p.values()):.2f}"
+        for p in (part["posterior"] for part in window["sensors"].values())
+    ]
+    spikes = sum(reply["counts"]["spikes"].values())
+    run_ms = f"{reply['timing']['run_s'] * 1e3:.0f}"
+    fused = f"{window['label']} {window['confidence']:.2f}"
+    quality = f"{window['quality']['score']:.2f}"
+    return [sample["name"], sample["label"], target, *sensors, fused, quality, str(spikes),
+            run_ms, same]  # fmt: skip
+
+
+def ask(address: str, samples: list[dict[str, Any]], table: Table) -> tuple[bool, dict[str, Any]]:
+    """Post every sample to every target; return whether they agreed, and the first reply."""
+    agreed, first = True, None
+    for sample in samples:
+        reference: dict[str, Any] | None = None
+        for target in TARGETS:
+            sensors = sorted(sample["sensors"])
+            reply = call(f"{address}/v1/fuse", question(sample, target, sensors))
+            reference, first = reference or reply, first or reply
+            same = all(reply[part] == reference[part] for part in IDENTICAL)
+            agreed = agreed and same
+            table.add_row(*row(sample, target, reply, "identical" if same else "DIFFERENT"))
+    assert first is not None
+    return agreed, first
+
+
+def main() -> int:
+    """Run the demonstration; return the exit code."""
+    console = Console(width=110)
+    try:
+        with service() as address:
+            samples = [s for s in call(f"{address}/v1/samples")["samples"] if s["model"] == MODEL]
+            sensors = sorted(samples[0]["sensors"])
+            columns = ["sample", "truth", "target", *sensors, "fused", "Q", "spikes", "run / ms",
+                       "engines"]  # fmt: skip
+            table = Table(*columns)
+            agreed, reply = ask(address, samples[:SAMPLES], table)
+        console.print(table)
+        PICTURE.parent.mkdir(exist_ok=True)
+        draw_answer(reply, PICTURE, f"{samples[0]['name']} on {reply['target']}")
+        console.print(f"Rasters and posteriors of the first answer: {PICTURE}")
+    except (RuntimeError, urllib.error.URLError, IndexError, KeyError) as error:
+        detail = error.read().decode() if isinstance(error, urllib.error.HTTPError) else error
+        console.print(f"The demonstration failed: {detail}", style="red")
+        return 1
+    if not agreed:
+        console.print("The engines gave different answers.", style="red")
+    return 0 if agreed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
