@@ -67,8 +67,9 @@ class Brian2Engine:
             if isinstance(n.operation, Weights)
         )
         self._widest = max(1, min(_MAX_COPIES, _MAX_SYNAPSES // max(1, synapses)))
-        # Now rather than in the first run: compiling takes long.
-        self._network(1)
+        if codegen != "numpy":
+            # Now rather than in the first run: compiling takes long.
+            self._network(1)
 
     @property
     def codegen(self) -> str:

@@ -222,9 +222,9 @@ class Brian2Network:
         code, values = neuron_code(neuron, self._contract, _sum(sources))
         spiking = None
         if neuron.spiking is not None:
-            after = "v_reset" if self._contract.reset == "to_v_reset" else "v - theta"
+            reset = "v = v_reset" if self._contract.reset == "to_v_reset" else "v -= theta"
             test = f"v {self._contract.spike_condition} theta"
-            spiking = {"threshold": test, "reset": f"v = {after}\nactivity = 1"}
+            spiking = {"threshold": test, "reset": f"{reset}\nactivity = 1"}
         group = self._group("neurons", node.size, values, sources, spiking=spiking)
         self._update(group, code)
         for name, variable in (("v", "v"), ("i", "current")):
