@@ -1,0 +1,1 @@
+"""The service: the only place that knows HTTP, metrics and settings."""

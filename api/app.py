@@ -1,0 +1,145 @@
+"""The application and its factories."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from http import HTTPStatus
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from prometheus_client import CollectorRegistry
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api import openapi
+from api.draining import drain_on_signal
+from api.errors import ClientGone, QueueFull, make_problem, problem_response, respond
+from api.logs import configure_logging
+from api.metrics import forget_dead_workers
+from api.middleware import Observed
+from api.notes import notes_of
+from api.routes import catalogue, health
+from api.routes.fuse import fuse
+from api.service import Service
+from api.settings import Settings, load_settings
+from backends.errors import BackendError
+from backends.registry import Registry
+from fusion.errors import FusionError
+from fusion.shelf import Shelf
+
+
+def create_app(
+    settings: Settings,
+    *,
+    registry: Registry | None = None,
+    shelf: Shelf | None = None,
+    metrics_registry: CollectorRegistry | None = None,
+    own_signals: bool = False,
+) -> FastAPI:
+    """Return the application.
+
+    Args:
+        settings: the deployment's settings.
+        registry: the targets; by default those that the settings name.
+        shelf: the models; by default those that the settings name.
+        metrics_registry: where metrics are registered; by default a new one.
+        own_signals: whether the process is the server's own, so that signals may be caught.
+
+    Raises:
+        InvalidSettings: if the settings name a target or model that does not exist.
+        InvalidTarget: if a target's file is wrong.
+    """
+    service = Service(
+        settings,
+        registry or make_registry(settings),
+        shelf or Shelf(settings.models_dir),
+        metrics_registry or CollectorRegistry(),
+    )
+    app = FastAPI(
+        title="SNN Fusion",
+        version=version("snn-fusion"),
+        description="Sensor events and a spiking network in, the fused answer out.",
+        lifespan=_lifespan(service, own_signals),
+    )
+    app.state.service = service
+    app.include_router(catalogue.router)
+    app.include_router(health.router)
+    app.add_route("/v1/fuse", fuse, methods=["POST"])
+    _add_error_handlers(app)
+    openapi.install(app)
+    paths = {"/v1/fuse", "/docs", "/redoc", "/openapi.json", *app.openapi()["paths"]}
+    app.add_middleware(Observed, metrics=service.metrics, paths=paths)
+    return app
+
+
+def make_registry(settings: Settings) -> Registry:
+    """Return the targets that ship and those of the deployment's own folder."""
+    return Registry([settings.hw_configs] if settings.hw_configs else [])
+
+
+def serve_app(settings: Settings) -> FastAPI:
+    """Return the application of a server process, with the process's logging set up."""
+    configure_logging(settings)
+    forget_dead_workers()
+    return create_app(settings, own_signals=True)
+
+
+def from_environment() -> FastAPI:
+    """Return the application that the environment describes: `uvicorn --factory` starts here."""
+    return serve_app(load_settings())
+
+
+def _lifespan(
+    service: Service, own_signals: bool
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        """Compile in the background, so that probes are answered meanwhile; close at the end."""
+        if own_signals:
+            drain_on_signal(service.health, service.settings.drain_s)
+        warm_up = service.housekeeping.submit(service.warm_up)
+        try:
+            yield
+        finally:
+            service.health.drain()
+            warm_up.cancel()
+            await asyncio.to_thread(service.close)
+
+    return lifespan
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    for kind in (FusionError, BackendError, ClientGone, QueueFull):
+        app.add_exception_handler(kind, _known)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _validation)
+
+
+async def _known(request: Request, error: Exception) -> Response:
+    return problem_response(error, notes_of(request).request_id)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    phrase = HTTPStatus(error.status_code).phrase
+    detail = f"{request.method} {request.url.path}: {error.detail}"
+    kind = phrase.lower().replace(" ", "-")
+    reply = make_problem(error.status_code, kind, phrase, detail, notes_of(request).request_id)
+    return respond(reply, error.headers)
+
+
+async def _validation(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    reply = make_problem(
+        422,
+        "invalid-input",
+        "The request cannot be used as it is",
+        f"{field}: {first['msg']}",
+        notes_of(request).request_id,
+    )
+    reply["field"] = field
+    return respond(reply)

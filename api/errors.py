@@ -1,0 +1,210 @@
+"""What can go wrong with a request, and the one table from exceptions to HTTP statuses.
+
+Replies are problem details (RFC 9457), `application/problem+json`.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NotRequired, TypedDict
+
+import orjson
+from starlette.responses import Response
+
+from backends.errors import (
+    Diverged,
+    ModelRejected,
+    RunFailed,
+    RunTimeout,
+    TargetUnavailable,
+    UnknownTarget,
+)
+from fusion.errors import FusionError, InvalidContract, InvalidInput, InvalidModel
+
+PROBLEM_JSON = "application/problem+json"
+
+
+class MalformedBody(FusionError):
+    """The body is not the JSON or the binary framing that it should be."""
+
+
+class WrongContentType(FusionError):
+    """The body is of a type or in an encoding that this service does not read."""
+
+
+class BodyTooLarge(FusionError):
+    """The body is larger than this deployment takes."""
+
+
+class UnknownName(InvalidInput):
+    """No model or sample has this name."""
+
+
+class ClientGone(Exception):
+    """The caller closed the connection before the answer was there."""
+
+
+class LimitExceeded(InvalidInput):
+    """The request is larger than this deployment takes.
+
+    Args:
+        field: what is too large.
+        limit: name of the limit.
+        used: what the request needs.
+        allowed: what the deployment allows.
+    """
+
+    def __init__(self, field: str, limit: str, used: float, allowed: float) -> None:
+        self.limit = limit
+        self.used = used
+        self.allowed = allowed
+        super().__init__(field, f"{limit} is {used:.12g}", f"at most {allowed:.12g}")
+
+
+class QueueFull(Exception):
+    """As many requests wait for a target as may wait.
+
+    Args:
+        target: its name.
+        waiting: how many wait.
+        retry_after_s: seconds after which it is worth trying again.
+    """
+
+    def __init__(self, target: str, waiting: int, retry_after_s: float) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(f"{waiting} requests already wait for {target!r}")
+
+
+class ViolationReply(TypedDict):
+    """One limit that the request or the model exceeds."""
+
+    node: str
+    limit: str
+    used: str
+    allowed: str
+    nearest_feasible: str | None
+
+
+class ProblemReply(TypedDict):
+    """What went wrong: problem details after RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    field: NotRequired[str]
+    nearest: NotRequired[str]
+    violations: NotRequired[list[ViolationReply]]
+    request_id: str
+
+
+STATUSES: Mapping[type[Exception], tuple[int, str, str]] = {
+    MalformedBody: (400, "malformed-body", "The body cannot be read"),
+    UnknownTarget: (404, "unknown-target", "No such target"),
+    UnknownName: (404, "unknown-name", "No such model or sample"),
+    BodyTooLarge: (413, "body-too-large", "The body is too large"),
+    WrongContentType: (415, "wrong-content-type", "The body is of the wrong type"),
+    LimitExceeded: (422, "limit-exceeded", "The request exceeds a limit"),
+    InvalidInput: (422, "invalid-input", "The request cannot be used as it is"),
+    InvalidContract: (422, "invalid-contract", "The execution contract cannot be met"),
+    InvalidModel: (422, "invalid-model", "The model cannot be run"),
+    ModelRejected: (422, "model-rejected", "The target cannot run this model"),
+    Diverged: (422, "diverged", "The network diverged"),
+    ClientGone: (499, "client-gone", "The caller closed the connection"),
+    RunTimeout: (504, "run-timeout", "The deadline passed"),
+    RunFailed: (502, "run-failed", "The run broke off"),
+    TargetUnavailable: (503, "target-unavailable", "The target cannot be used"),
+    QueueFull: (503, "queue-full", "Too many requests wait"),
+}
+"""Exception → status, problem type and title; a class stands before its bases."""
+
+UNEXPECTED = (500, "internal", "Something went wrong in the service")
+
+
+def status_of(error: Exception) -> tuple[int, str, str]:
+    """Return status, problem type and title of an exception."""
+    for kind in type(error).__mro__:
+        if kind in STATUSES:
+            return STATUSES[kind]
+    return UNEXPECTED
+
+
+def problem_response(error: Exception, request_id: str) -> Response:
+    """Return the reply to a request that failed; what is unexpected stays out of it."""
+    status, kind, title = status_of(error)
+    known = status != UNEXPECTED[0]
+    detail = str(error) if known else "the log holds the details under this request id"
+    reply = make_problem(status, kind, title, detail, request_id)
+    if isinstance(error, FusionError):
+        reply["field"] = error.field
+        if error.nearest:
+            reply["nearest"] = error.nearest
+    elif isinstance(error, UnknownTarget):
+        reply["field"] = "target"
+        reply["nearest"] = ", ".join(error.known)
+    elif isinstance(error, TargetUnavailable):
+        reply["field"] = "target"
+        reply["nearest"] = error.hint
+    violations = _violations(error)
+    if violations:
+        reply["violations"] = violations
+    headers = {}
+    if isinstance(error, QueueFull):
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+    return respond(reply, headers)
+
+
+def make_problem(status: int, kind: str, title: str, detail: str, request_id: str) -> ProblemReply:
+    """Return a problem without details of a field."""
+    return {
+        "type": f"urn:snn-fusion:problem:{kind}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "request_id": request_id,
+    }
+
+
+def respond(reply: ProblemReply, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a problem as an HTTP reply."""
+    return Response(_encoded(reply), reply["status"], headers, PROBLEM_JSON)
+
+
+def _violations(error: Exception) -> list[ViolationReply]:
+    if isinstance(error, ModelRejected):
+        return [
+            {
+                "node": one.node,
+                "limit": one.limit,
+                "used": one.used,
+                "allowed": one.allowed,
+                "nearest_feasible": one.nearest_feasible,
+            }
+            for one in error.violations
+        ]
+    if isinstance(error, LimitExceeded):
+        allowed = f"{error.allowed:.12g}"
+        return [
+            {
+                "node": error.field,
+                "limit": error.limit,
+                "used": f"{error.used:.12g}",
+                "allowed": allowed,
+                "nearest_feasible": allowed,
+            }
+        ]
+    return []
+
+
+def _encoded(reply: ProblemReply) -> bytes:
+    try:
+        return orjson.dumps(reply)
+    except orjson.JSONEncodeError:  # a lone surrogate that the caller sent and the text quotes
+        return orjson.dumps(_printable(reply))
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {key: _printable(item) for key, item in value.items()}
+    return [_printable(item) for item in value] if isinstance(value, list) else value

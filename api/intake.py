@@ -1,0 +1,288 @@
+"""From the bytes of a body to checked recordings: framing, fields, limits, sample files."""
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from api.errors import BodyTooLarge, LimitExceeded, MalformedBody, UnknownName, WrongContentType
+from api.requests import EventsInput, FuseRequest, SamplesInput, SensorInput, TensorInput, decode
+from api.settings import Settings
+from api.tensors import BINARY_SIZE, Tensor, read_tensors, split_body
+from fusion.encoding import Recording, Samples, SensorEncoder
+from fusion.errors import InvalidInput
+from fusion.events import EventStream
+from fusion.samples import list_samples, read_sample
+from fusion.shelf import ShelvedModel
+from fusion.window import manifest_of
+
+JSON, BINARY = "application/json", "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A request body as it came in.
+
+    Attributes:
+        content: its bytes.
+        content_type: media type without parameters, lower case; empty where absent.
+        encoding: content encoding, lower case; empty where absent.
+        header_length: the Inference-Header-Content-Length header, if there is one.
+    """
+
+    content: bytes
+    content_type: str
+    encoding: str
+    header_length: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A request's fields, and its tensors by name."""
+
+    request: FuseRequest
+    tensors: Mapping[str, Tensor]
+
+
+def parse(body: Body, max_bytes: int) -> Parsed:
+    """Return the fields and tensors of a body.
+
+    Raises:
+        WrongContentType, BodyTooLarge, MalformedBody: if it cannot be read at all.
+        InvalidInput: naming the field that is missing, unknown or of a wrong type.
+    """
+    check_content_type(body)
+    content = inflate(body, max_bytes)
+    if not content:
+        raise MalformedBody("body", "is empty", "a JSON object with sensors")
+    if body.header_length is None:
+        header, tail = memoryview(content), memoryview(b"")
+    else:
+        header, tail = split_body(content, body.header_length)
+    request = decode(header, FuseRequest)
+    return Parsed(request, read_tensors(request.inputs, tail))
+
+
+def check_content_type(body: Body) -> None:
+    """Refuse a content type that is neither JSON nor, with its header, the binary framing.
+
+    Raises:
+        WrongContentType: saying what would be read.
+    """
+    if body.content_type in ("", JSON):
+        return
+    if body.content_type != BINARY:
+        problem = f"{body.content_type[:80]!r} is not read here"
+        raise WrongContentType("Content-Type", problem, f"{JSON} or {BINARY}")
+    if body.header_length is None:
+        problem = f"{BINARY} needs the length of its JSON header"
+        raise WrongContentType("Inference-Header-Content-Length", problem, f"the header, or {JSON}")
+
+
+def inflate(body: Body, max_bytes: int) -> bytes:
+    """Return the content, inflated if it is gzip or deflate, of at most `max_bytes`.
+
+    Raises:
+        WrongContentType: for another encoding.
+        MalformedBody: if it does not inflate.
+        BodyTooLarge: if it inflates to more.
+    """
+    if body.encoding in ("", "identity"):
+        return body.content
+    if body.encoding not in ("gzip", "deflate"):
+        problem = f"{body.encoding[:80]!r} is not read here"
+        raise WrongContentType("Content-Encoding", problem, "gzip, deflate or none")
+    inflater = zlib.decompressobj(zlib.MAX_WBITS | 32)  # 32: gzip or zlib, by its own header
+    try:
+        content = inflater.decompress(body.content, max_bytes + 1)
+    except zlib.error as error:
+        raise MalformedBody("body", f"is not {body.encoding}: {error}") from None
+    if len(content) > max_bytes:
+        raise BodyTooLarge("body", f"inflates to more than {max_bytes} bytes", f"{max_bytes} bytes")
+    if not inflater.eof or inflater.unused_data:
+        raise MalformedBody("body", f"is not one whole {body.encoding} stream")
+    return content
+
+
+def read_recordings(
+    parsed: Parsed, shelved: ShelvedModel, settings: Settings
+) -> dict[str, Recording]:
+    """Return sensor → checked recording.
+
+    Raises:
+        InvalidInput: naming the sensor and the field; `LimitExceeded` if it is too large.
+        InvalidModel: if the model is a bare graph, without sensors.
+    """
+    manifest_of(shelved.model)
+    reader = _Reader(shelved, settings)
+    found = {
+        name: reader.from_fields(name, decode(raw, SensorInput, f"sensors.{name}"))
+        for name, raw in parsed.request.sensors.items()
+    }
+    for name, parts in _by_sensor(parsed).items():
+        if name in found:
+            raise InvalidInput(f"sensors.{name}", "is given both in sensors and in inputs")
+        found[name] = reader.from_tensors(name, parts)
+    if not found:
+        known = ", ".join(shelved.model.encoders)
+        raise InvalidInput("sensors", "is empty", f"one or more of {known}")
+    for name, recording in found.items():
+        _check_duration(name, recording, settings.max_duration_s)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One tensor of a sensor: where it stands, its parameters and numbers."""
+
+    field: str
+    spec: TensorInput
+    values: Tensor
+
+
+def _by_sensor(parsed: Parsed) -> dict[str, dict[str, _Part]]:
+    """Return sensor → part (`times_us` and so on) → tensor."""
+    sensors: dict[str, dict[str, _Part]] = {}
+    for index, spec in enumerate(parsed.request.inputs):
+        field = f"inputs[{index}]"
+        sensor, dot, part = spec.name.rpartition(".")
+        if not dot or part not in DATATYPES:
+            known = ", ".join(f"SENSOR.{name}" for name in DATATYPES)
+            raise InvalidInput(f"{field}.name", f"{spec.name!r} is no part of a sensor", known)
+        if spec.datatype not in DATATYPES[part]:
+            allowed = " or ".join(DATATYPES[part])
+            problem = f"{spec.name} is {spec.datatype}"
+            raise InvalidInput(f"{field}.datatype", problem, allowed)
+        known_parameters = {BINARY_SIZE} | ({"rate_hz"} if part == "samples" else set())
+        for name in spec.parameters:
+            if name not in known_parameters:
+                where = f"{field}.parameters.{name}"
+                raise InvalidInput(where, "is unknown here", ", ".join(sorted(known_parameters)))
+        values = parsed.tensors[spec.name]
+        if values.ndim != 1:
+            problem = f"{spec.name} must have one dimension, got {spec.shape}"
+            raise InvalidInput(f"{field}.shape", problem)
+        sensors.setdefault(sensor, {})[part] = _Part(field, spec, values)
+    return sensors
+
+
+DATATYPES: Mapping[str, tuple[str, ...]] = {
+    "times_us": ("INT64",),
+    "channels": ("INT32",),
+    "values": ("FP32",),
+    "samples": ("FP32", "FP64", "INT16"),
+}
+"""Part of a sensor → the datatypes that its tensor may have."""
+
+
+class _Reader:
+    """Makes the recordings of one model's sensors."""
+
+    def __init__(self, shelved: ShelvedModel, settings: Settings) -> None:
+        self._shelved = shelved
+        self._settings = settings
+
+    def from_fields(self, name: str, given: SensorInput) -> Recording:
+        field = f"sensors.{name}"
+        sensor = self._sensor(name)
+        chosen = [one for one in given.__struct_fields__ if getattr(given, one) is not None]
+        if len(chosen) != 1:
+            problem = f"holds {' and '.join(chosen)}" if chosen else "is empty"
+            raise InvalidInput(field, problem, "exactly one of events, samples, sample")
+        if given.sample is not None:
+            return self._sample(name, given.sample)
+        _check_unit(field, chosen[0], sensor)
+        if given.samples is not None:
+            return self._samples(field, given.samples)
+        assert given.events is not None
+        return self._events(field, given.events, sensor)
+
+    def from_tensors(self, name: str, parts: Mapping[str, _Part]) -> Recording:
+        field = f"sensors.{name}"
+        sensor = self._sensor(name)
+        if "samples" in parts:
+            if len(parts) > 1:
+                raise InvalidInput(field, f"holds {' and '.join(parts)}", "samples or events")
+            _check_unit(field, "samples", sensor)
+            part = parts["samples"]
+            rate = part.spec.parameters.get("rate_hz")
+            if isinstance(rate, bool) or not isinstance(rate, int | float):
+                where = f"{part.field}.parameters.rate_hz"
+                raise InvalidInput(
+                    where, f"of {part.spec.name} is not a number", "samples a second"
+                )
+            return self._samples(field, _Sampled(rate, part.values))
+        _check_unit(field, "events", sensor)
+        for needed in ("times_us", "channels"):
+            if needed not in parts:
+                raise InvalidInput(f"{field}.events.{needed}", "is missing among the inputs")
+        values = parts["values"].values if "values" in parts else None
+        events = _Events(parts["times_us"].values, parts["channels"].values, values)
+        return self._events(field, events, sensor)
+
+    def _sensor(self, name: str) -> SensorEncoder:
+        encoders = self._shelved.model.encoders
+        if name not in encoders:
+            problem = "this model has no such sensor"
+            raise InvalidInput(f"sensors.{name}", problem, ", ".join(encoders))
+        return encoders[name]
+
+    def _sample(self, sensor: str, sample: str) -> Recording:
+        folder = self._shelved.path
+        try:
+            return read_sample(folder, self._shelved.model, sample, sensor)
+        except InvalidInput as error:
+            if any(one.name == sample for one in list_samples(folder)):
+                raise
+            raise UnknownName(error.field, error.problem, error.nearest) from None
+
+    def _events(
+        self, field: str, given: "EventsInput | _Events", sensor: SensorEncoder
+    ) -> Recording:
+        field = f"{field}.events"
+        _check_number(f"{field}.times_us", "events", len(given.times_us), self._settings.max_events)
+        return EventStream.checked(
+            given.times_us, given.channels, given.values, size=sensor.channels, field=field
+        )
+
+    def _samples(self, field: str, given: "SamplesInput | _Sampled") -> Recording:
+        field = f"{field}.samples"
+        _check_number(f"{field}.values", "samples", len(given.values), self._settings.max_samples)
+        return Samples.checked(given.values, given.rate_hz, field)
+
+
+@dataclass(frozen=True, slots=True)
+class _Events:
+    """Events that came as tensors."""
+
+    times_us: Tensor
+    channels: Tensor
+    values: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Sampled:
+    """Samples that came as a tensor."""
+
+    rate_hz: float
+    values: Any
+
+
+def _check_unit(field: str, given: str, sensor: SensorEncoder) -> None:
+    if given != sensor.sensor.unit:
+        raise InvalidInput(field, f"holds {given}", f"this sensor takes {sensor.sensor.unit}")
+
+
+def _check_number(field: str, limit: str, used: int, allowed: int) -> None:
+    if used > allowed:
+        raise LimitExceeded(field, limit, used, allowed)
+
+
+def _check_duration(name: str, recording: Recording, allowed_s: float) -> None:
+    if isinstance(recording, Samples):
+        field, used_s = f"sensors.{name}.samples", recording.duration_s
+    else:
+        last_us = int(recording.t_us[-1]) if len(recording) else 0
+        field, used_s = f"sensors.{name}.events.times_us", last_us / 1e6
+    if used_s > allowed_s:
+        raise LimitExceeded(field, "duration_s", used_s, allowed_s)

@@ -1,0 +1,47 @@
+"""What is noted about a request while it is answered, for its log line and its metrics."""
+
+import re
+import uuid
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.types import Scope
+
+KEY = "snn_fusion.notes"
+SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+@dataclass(slots=True)
+class Notes:
+    """Notes on one request.
+
+    Attributes:
+        request_id: the caller's `X-Request-Id` if it is sane, else a new one.
+        model: name of the model, once it is known.
+        target: name of the target, once it is known.
+    """
+
+    request_id: str
+    model: str | None = None
+    target: str | None = None
+
+    def tell(self, model: str, target: str) -> None:
+        """Note the model and target."""
+        self.model = model
+        self.target = target
+
+
+def make_notes(scope: Scope) -> Notes:
+    """Return fresh notes on a request, kept in its scope."""
+    headers = dict(scope["headers"])
+    given = headers.get(b"x-request-id", b"").decode("latin-1")
+    notes = Notes(given if SANE_ID.fullmatch(given) else uuid.uuid4().hex)
+    scope[KEY] = notes
+    return notes
+
+
+def notes_of(request: Request) -> Notes:
+    """Return the notes on a request."""
+    notes = request.scope[KEY]
+    assert isinstance(notes, Notes)
+    return notes

@@ -1,0 +1,120 @@
+"""The OpenAPI document: schemas from the types that decode requests and build replies."""
+
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from api import replies
+from api.errors import PROBLEM_JSON, ProblemReply, ViolationReply
+from api.intake import BINARY, JSON
+from api.openapi_examples import BINARY_TEXT, BODY, PROBLEM, REPLY, TENSORS
+from api.requests import EventsInput, FuseRequest, SamplesInput, SensorInput, TensorInput
+
+REF = "#/components/schemas/{name}"
+HEADER = "Inference-Header-Content-Length"
+
+PROBLEM_STATUSES = {
+    "400": "The body cannot be read.",
+    "404": "No such model, target or sample.",
+    "413": "The body is too large.",
+    "415": "The body is of the wrong type.",
+    "422": "The request, its contract or the model cannot be used as it is.",
+    "502": "The run broke off.",
+    "503": "Too many requests wait (with Retry-After), or the target cannot be used.",
+    "504": "The deadline passed.",
+}
+
+
+def install(app: FastAPI) -> None:
+    """Give the application its OpenAPI document, made at the first use."""
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = make_document(app)
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign] # the way FastAPI documents
+
+
+def make_document(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document of the application."""
+    made = get_openapi(
+        title=app.title, version=app.version, description=app.description, routes=app.routes
+    )
+    made["paths"]["/v1/fuse"] = {"post": fuse_operation()}
+    made.setdefault("components", {}).setdefault("schemas", {}).update(schemas())
+    return made
+
+
+def schemas() -> dict[str, Any]:
+    """Return schema name → JSON schema, for every type of request and reply."""
+    shapes = [
+        getattr(replies, name)
+        for name in dir(replies)
+        if name.endswith(("Reply", "Description", "Name", "UnreadableModel"))
+    ]
+    types = [FuseRequest, SensorInput, EventsInput, SamplesInput, TensorInput]
+    _, made = msgspec.json.schema_components(
+        [*types, *shapes, ProblemReply, ViolationReply], ref_template=REF
+    )
+    # These two are decoded later, one by one, so that an error can name the sensor.
+    sensors = made["FuseRequest"]["properties"]["sensors"]
+    sensors["additionalProperties"] = {"$ref": REF.format(name="SensorInput")}
+    made["TensorInput"]["properties"]["data"] = {
+        "type": "array",
+        "items": {},
+        "description": "Numbers, flat or nested, row-major; absent in the binary form.",
+    }
+    return made
+
+
+def fuse_operation() -> dict[str, Any]:
+    """Return the OpenAPI operation of `POST /v1/fuse`."""
+    answers: dict[str, Any] = {
+        "200": {
+            "description": "The fused answer, under the contract that it echoes.",
+            "content": {JSON: {"schema": _ref("FuseReply"), "example": REPLY}},
+        }
+    }
+    for status, text in PROBLEM_STATUSES.items():
+        example = {"example": PROBLEM} if status == "422" else {}
+        content = {PROBLEM_JSON: {"schema": _ref("ProblemReply"), **example}}
+        answers[status] = {"description": text, "content": content}
+    answers["503"]["headers"] = {
+        "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}
+    }
+    return {
+        "tags": ["fusion"],
+        "operationId": "fuse",
+        "summary": "Fuse what a model's sensors recorded.",
+        "description": BINARY_TEXT,
+        "parameters": [
+            {
+                "name": HEADER,
+                "in": "header",
+                "required": False,
+                "description": "Bytes of the JSON header of a binary body.",
+                "schema": {"type": "integer", "minimum": 0},
+            }
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                JSON: {
+                    "schema": _ref("FuseRequest"),
+                    "examples": {
+                        "events": {"summary": "Events and samples", "value": BODY},
+                        "tensors": {"summary": "Tensors as JSON", "value": TENSORS},
+                    },
+                },
+                BINARY: {"schema": {"type": "string", "format": "binary"}},
+            },
+        },
+        "responses": answers,
+    }
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": REF.format(name=name)}

@@ -1,0 +1,104 @@
+"""Examples and prose of the OpenAPI document."""
+
+from typing import Any
+
+from fusion.contract import PROFILES
+
+BINARY_TEXT = """\
+Runs a model on one window of any non-empty subset of its sensors and fuses what they say.
+
+A sensor gives **events** (`times_us` ascending, `channels`, maybe `values`), **samples** (`values`
+at `rate_hz`), or names a **sample** that ships with the model (`GET /v1/samples`).
+
+As `application/octet-stream` the body is the same JSON object as a header, its length in
+`Inference-Header-Content-Length`, followed by the raw little-endian numbers of those tensors in
+`inputs` whose parameters give a `binary_data_size`, in order. Tensors are called
+`SENSOR.times_us` (INT64), `SENSOR.channels` (INT32), `SENSOR.values` (FP32) and `SENSOR.samples`
+(FP32, FP64 or INT16, with the parameter `rate_hz`).
+
+Bodies may be compressed with gzip or deflate.
+"""
+
+BODY: dict[str, Any] = {
+    "model": "av_digits",
+    "target": "numpy",
+    "sensors": {
+        "vision": {"events": {"times_us": [1204, 1377, 2050], "channels": [613, 1771, 640]}},
+        "audio": {"samples": {"rate_hz": 8000, "values": [0.0, 0.012, -0.034, 0.021]}},
+    },
+    "record": ["all"],
+    "seed": 7,
+}
+
+TENSORS: dict[str, Any] = {
+    "inputs": [
+        {"name": "vision.times_us", "datatype": "INT64", "shape": [3], "data": [1204, 1377, 2050]},
+        {"name": "vision.channels", "datatype": "INT32", "shape": [3], "data": [613, 1771, 640]},
+        {
+            "name": "audio.samples",
+            "datatype": "INT16",
+            "shape": [4],
+            "parameters": {"rate_hz": 8000},
+            "data": [0, 393, -1114, 688],
+        },
+    ]
+}
+
+REPLY: dict[str, Any] = {
+    "request_id": "5f0c0a86b25b4ab9a1b1f1d2b7c1c0de",
+    "model": {"name": "av_digits", "version": "1", "digest": "4be1…"},
+    "target": "numpy",
+    "contract": {"dt_s": 0.01, **PROFILES["nir"]},
+    "seed": 7,
+    "steps": 70,
+    "dt_s": 0.01,
+    "windows": [
+        {
+            "start_us": 0,
+            "end_us": 700000,
+            "label": "7",
+            "posterior": {"1": 0.04, "7": 0.96},
+            "confidence": 0.96,
+            "sensors": {
+                "vision": {
+                    "posterior": {"1": 0.12, "7": 0.88},
+                    "contribution": 0.21,
+                    "events": 4105,
+                    "outside_window": 0,
+                    "onset_us": None,
+                    "live": True,
+                },
+                "audio": {
+                    "posterior": {"1": 0.25, "7": 0.75},
+                    "contribution": 0.09,
+                    "events": 912,
+                    "outside_window": 0,
+                    "onset_us": 132000,
+                    "live": True,
+                },
+            },
+            "quality": {"score": 0.74, "certainty": 0.76, "conflict": 0.02, "coverage": 1.0},
+        }
+    ],
+    "spikes": {"vision_hidden": {"steps": [3, 3, 5], "neurons": [12, 80, 7]}},
+    "recorded": {"vision_hidden": {"v": [[0.0, 0.11], [0.02, 0.16]]}},
+    "counts": {
+        "synaptic_events": 128412,
+        "neuron_updates": 17920,
+        "spikes": {"vision_hidden": 3},
+    },
+    "energy": None,
+    "energy_reason": "target 'numpy' gives no energy of a run",
+    "timing": {"decode_s": 0.0004, "queue_s": 0.0001, "run_s": 0.0121, "total_s": 0.0139},
+    "warnings": [],
+}
+
+PROBLEM: dict[str, Any] = {
+    "type": "urn:snn-fusion:problem:invalid-input",
+    "title": "The request cannot be used as it is",
+    "status": 422,
+    "detail": "sensors.vision.events.channels[3]: 4000 is out of range (try: 0 to 2311)",
+    "field": "sensors.vision.events.channels[3]",
+    "nearest": "0 to 2311",
+    "request_id": "5f0c0a86b25b4ab9a1b1f1d2b7c1c0de",
+}

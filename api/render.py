@@ -1,0 +1,141 @@
+"""From a fused answer to its reply."""
+
+import time
+from collections.abc import Collection, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from api.job import Job
+from api.replies import FuseReply, QualityReply, SensorReply, SpikesReply, TraceReply, WindowReply
+from backends.fuse import FusedAnswer
+from fusion.manifest import Manifest
+from fusion.window import FusedWindow, manifest_of
+
+
+def fuse_reply(job: Job, answer: FusedAnswer, request_id: str, queue_s: float) -> FuseReply:
+    """Return the whole reply to a job; the total time ends here."""
+    model = job.shelved.model
+    manifest = manifest_of(model)
+    wanted = set(job.record)
+    traced = {key.rpartition(".")[0] for key in answer.recorded} if "all" in wanted else wanted
+    return {
+        "request_id": request_id,
+        "model": {"name": manifest.name, "version": manifest.version, "digest": model.digest},
+        "target": job.target.name,
+        "contract": job.contract.as_dict(),
+        "seed": job.seed,
+        "steps": answer.steps,
+        "dt_s": job.contract.dt_s,
+        "windows": [window_reply(one, manifest.labels) for one in answer.windows],
+        "spikes": spikes_reply(answer.recorded),
+        "recorded": traces_reply(answer.recorded, traced),
+        "counts": {
+            "synaptic_events": answer.counts.synaptic_events,
+            "neuron_updates": answer.counts.neuron_updates,
+            "spikes": dict(answer.counts.spikes),
+        },
+        "energy": None,
+        "energy_reason": f"target {job.target.name!r} gives no energy of a run",
+        "timing": {
+            "decode_s": job.decode_s,
+            "queue_s": queue_s,
+            "run_s": answer.run_s,
+            "total_s": time.perf_counter() - job.started,
+        },
+        "warnings": warnings_of(answer, manifest),
+    }
+
+
+def window_reply(window: FusedWindow, labels: Collection[str]) -> WindowReply:
+    """Return one fused window."""
+    return {
+        "start_us": window.start_us,
+        "end_us": window.end_us,
+        "label": window.label,
+        "posterior": _by_label(labels, window.decision.posterior),
+        "confidence": window.decision.confidence,
+        "sensors": {name: _sensor(name, window, labels) for name in window.reports},
+        "quality": _quality(window),
+    }
+
+
+def _by_label(labels: Collection[str], posterior: NDArray[np.float64]) -> dict[str, float]:
+    return dict(zip(labels, posterior.tolist(), strict=True))
+
+
+def _sensor(name: str, window: FusedWindow, labels: Collection[str]) -> SensorReply:
+    report = window.reports[name]
+    own = window.decision.by_sensor.get(name)
+    return {
+        "posterior": None if own is None else _by_label(labels, own),
+        "contribution": window.decision.contributions.get(name),
+        "events": report.events,
+        "outside_window": report.outside,
+        "onset_us": report.onset_us,
+        "live": report.live,
+    }
+
+
+def _quality(window: FusedWindow) -> QualityReply:
+    quality = window.quality
+    return {
+        "score": quality.score,
+        "certainty": quality.certainty,
+        "conflict": quality.conflict,
+        "coverage": quality.coverage,
+    }
+
+
+def spikes_reply(recorded: Mapping[str, NDArray[np.generic]]) -> dict[str, SpikesReply]:
+    """Return node → spikes, for every `NODE.spikes` among the records.
+
+    A neuron that spikes n times in a step is listed n times.
+    """
+    found: dict[str, SpikesReply] = {}
+    for key, values in recorded.items():
+        node, _, quantity = key.rpartition(".")
+        if quantity == "spikes":
+            raster = values.reshape(len(values), -1).astype(np.int64)
+            steps, neurons = np.nonzero(raster)
+            times = raster[steps, neurons]
+            found[node] = {"steps": np.repeat(steps, times), "neurons": np.repeat(neurons, times)}
+    return found
+
+
+def traces_reply(
+    recorded: Mapping[str, NDArray[np.generic]], nodes: Collection[str]
+) -> dict[str, TraceReply]:
+    """Return node → v and i, [steps][neurons], for those of `nodes` that have any."""
+    found: dict[str, TraceReply] = {}
+    for key, values in recorded.items():
+        node, _, quantity = key.rpartition(".")
+        if node not in nodes or quantity == "spikes":
+            continue
+        rows = np.ascontiguousarray(values.reshape(len(values), -1))
+        trace = found.setdefault(node, {})
+        if quantity == "v":
+            trace["v"] = rows
+        else:
+            trace["i"] = rows
+    return found
+
+
+def warnings_of(answer: FusedAnswer, manifest: Manifest) -> list[str]:
+    """Return what the caller should know beside the answer, one sentence each."""
+    told = []
+    for window in answer.windows:
+        for name, report in window.reports.items():
+            if report.outside:
+                told.append(
+                    f"sensors.{name}: {report.outside} events lie behind the window's end at "
+                    f"{window.end_us} us and were not used"
+                )
+            if not report.live:
+                told.append(f"sensors.{name}: no onset was found, so it took no part")
+            elif report.events == 0:
+                told.append(f"sensors.{name}: no event drove the network")
+        missing = [name for name in manifest.sensors if name not in window.reports]
+        if missing:
+            told.append(f"sensors: {', '.join(missing)} not given; the answer is without them")
+    return told

@@ -1,0 +1,221 @@
+"""The shapes of the service's replies: built by the code, published in the OpenAPI document."""
+
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:  # arrays are encoded as they are; a reader of the reply sees lists
+    Ints = list[int] | NDArray[np.integer]
+    Rows = NDArray[np.generic]
+else:
+    Ints = list[int]
+    Rows = list[list[float]]
+
+
+class ModelName(TypedDict):
+    """A model by name, version and the digest that names exactly this one."""
+
+    name: str
+    version: str
+    digest: str
+
+
+class SensorReply(TypedDict):
+    """What one sensor said; `posterior` and `contribution` are null if it did not take part."""
+
+    posterior: dict[str, float] | None
+    contribution: float | None
+    events: int
+    outside_window: int
+    onset_us: int | None
+    live: bool
+
+
+class QualityReply(TypedDict):
+    """Health of the fusion, each in [0, 1]; not a probability of being right."""
+
+    score: float
+    certainty: float
+    conflict: float
+    coverage: float
+
+
+class WindowReply(TypedDict):
+    """The fused answer of one window."""
+
+    start_us: int
+    end_us: int
+    label: str
+    posterior: dict[str, float]
+    confidence: float
+    sensors: dict[str, SensorReply]
+    quality: QualityReply
+
+
+class SpikesReply(TypedDict):
+    """Spikes of one population: entry k is a spike of neuron `neurons[k]` in step `steps[k]`."""
+
+    steps: Ints
+    neurons: Ints
+
+
+class TraceReply(TypedDict):
+    """Membrane potential v and synaptic current i, [steps][neurons]."""
+
+    v: NotRequired[Rows]
+    i: NotRequired[Rows]
+
+
+class CountsReply(TypedDict):
+    """Work that a chip would have had to do."""
+
+    synaptic_events: int
+    neuron_updates: int
+    spikes: dict[str, int]
+
+
+class TimingReply(TypedDict):
+    """Seconds spent: decoding, waiting for the target, in the engine, and in all."""
+
+    decode_s: float
+    queue_s: float
+    run_s: float
+    total_s: float
+
+
+class FuseReply(TypedDict):
+    """The answer to a fuse request, with the contract it was computed under."""
+
+    request_id: str
+    model: ModelName
+    target: str
+    contract: dict[str, Any]
+    seed: int | None
+    steps: int
+    dt_s: float
+    windows: list[WindowReply]
+    spikes: dict[str, SpikesReply]
+    recorded: dict[str, TraceReply]
+    counts: CountsReply
+    energy: None
+    energy_reason: str
+    timing: TimingReply
+    warnings: list[str]
+
+
+class QueueReply(TypedDict):
+    """A target's queue in the process that answers."""
+
+    running: int
+    waiting: int
+    threads: int
+    max_waiting: int
+    estimated_wait_s: float
+
+
+class TargetReply(TypedDict):
+    """One target: what it can do and whether it can be used now."""
+
+    name: str
+    backend: str
+    description: str
+    default: bool
+    capabilities: dict[str, Any]
+    max_run_s: float
+    available: bool
+    reason: str | None
+    hint: str | None
+    queue: QueueReply
+
+
+class TargetsReply(TypedDict):
+    """The targets served here."""
+
+    targets: list[TargetReply]
+
+
+class SensorDescription(TypedDict):
+    """One sensor of a model."""
+
+    unit: str
+    shape: list[int]
+    channels: int | None
+    rate_hz: float | None
+    encoder: dict[str, Any] | None
+    description: str
+
+
+class HeadDescription(TypedDict):
+    """How one sensor's output becomes log-posteriors."""
+
+    sensor: str
+    node: str
+    readout: str
+    read_at_s: float | None
+    temperature: float
+    reliability: float
+
+
+class ModelReply(TypedDict):
+    """One model on the shelf."""
+
+    name: str
+    version: str
+    digest: str
+    default: bool
+    description: str
+    labels: list[str]
+    window_s: float | None
+    sensors: dict[str, SensorDescription]
+    heads: dict[str, HeadDescription]
+    contract: dict[str, Any] | None
+    problem: str | None
+
+
+class UnreadableModel(TypedDict):
+    """A model that cannot be read, and why."""
+
+    path: str
+    field: str
+    problem: str
+
+
+class ModelsReply(TypedDict):
+    """The models on the shelf."""
+
+    models: list[ModelReply]
+    problems: list[UnreadableModel]
+
+
+class SampleReply(TypedDict):
+    """A recording that ships: name it as `sample` of the sensors listed."""
+
+    name: str
+    label: str
+    model: str
+    sensors: list[str]
+    attribution: str
+
+
+class SamplesReply(TypedDict):
+    """The recordings that ship with the models."""
+
+    samples: list[SampleReply]
+
+
+class HealthReply(TypedDict):
+    """The answer to a probe; `reasons` says why it is not `ok`."""
+
+    ok: bool
+    reasons: list[str]
+    problems: NotRequired[dict[str, str]]
+
+
+class RootReply(TypedDict):
+    """Where to go from here."""
+
+    name: str
+    version: str
+    docs: str
+    openapi: str

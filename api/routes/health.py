@@ -1,0 +1,86 @@
+"""Probes, metrics, and where to go from the root."""
+
+from functools import partial
+from importlib.metadata import version
+
+from fastapi import APIRouter
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.replies import HealthReply, RootReply
+from api.routes.common import documented, json_reply, service_of
+from api.service import Service
+from backends.errors import BackendError
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/", responses=documented(RootReply, "Pointers"), response_class=Response)
+async def root() -> Response:
+    """Say what this is and where its documentation lies."""
+    reply: RootReply = {
+        "name": "SNN Fusion",
+        "version": version("snn-fusion"),
+        "docs": "/docs",
+        "openapi": "/openapi.json",
+    }
+    return json_reply(reply)
+
+
+@router.get(
+    "/healthz/startup",
+    responses=documented(HealthReply, "Started; 503 before", 503),
+    response_class=Response,
+)
+async def startup(request: Request) -> Response:
+    """Say whether the models on the shelf are compiled for the default target."""
+    health = service_of(request).health
+    reasons = [] if health.started else ["models are being compiled"]
+    return _probe(reasons, health.problems)
+
+
+@router.get("/healthz/live", responses=documented(HealthReply, "Alive"), response_class=Response)
+async def live() -> Response:
+    """Say that the event loop turns; touches nothing else."""
+    return _probe([])
+
+
+@router.get(
+    "/healthz/ready",
+    responses=documented(HealthReply, "Ready; 503 when not", 503),
+    response_class=Response,
+)
+async def ready(request: Request) -> Response:
+    """Say whether requests should be sent here."""
+    service = service_of(request)
+    reasons = []
+    if not service.health.started:
+        reasons.append("models are being compiled")
+    if service.health.draining:
+        reasons.append("draining")
+    reasons += await service.housekeeping.submit(partial(_unusable, service))
+    return _probe(reasons)
+
+
+@router.get("/metrics", response_class=Response)
+async def metrics(request: Request) -> Response:
+    """Return the metrics of all worker processes as Prometheus text."""
+    service = service_of(request)
+    text = await service.housekeeping.submit(service.metrics.exposition)
+    return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _unusable(service: Service) -> list[str]:
+    try:
+        service.registry.backend(service.settings.target).available()
+    except BackendError as error:
+        return [str(error)]
+    return []
+
+
+def _probe(reasons: list[str], problems: dict[str, str] | None = None) -> Response:
+    reply: HealthReply = {"ok": not reasons, "reasons": reasons}
+    if problems:
+        reply["problems"] = problems
+    return json_reply(reply, 503 if reasons else 200)

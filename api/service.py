@@ -1,0 +1,248 @@
+"""What a request does, without HTTP: parse, find model and target, run, reply."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import orjson
+import structlog
+from prometheus_client import CollectorRegistry
+
+from api import render
+from api.errors import LimitExceeded, UnknownName, status_of
+from api.health import Health
+from api.intake import Body, Parsed, parse, read_recordings
+from api.job import Job
+from api.lanes import Lane
+from api.metrics import Metrics
+from api.settings import PREFIX, InvalidSettings, Settings
+from backends.base import Target
+from backends.errors import RunTimeout, UnknownTarget
+from backends.fuse import FusedAnswer, run_encoded
+from backends.programs import ProgramCache
+from backends.registry import Registry
+from fusion.contract import ExecutionContract
+from fusion.errors import InvalidInput
+from fusion.events import dt_ns
+from fusion.manifest import Manifest
+from fusion.model import FusionModel
+from fusion.shelf import Shelf, ShelvedModel
+from fusion.window import encode_window, manifest_of, window_steps
+from simulators.plan import make_plan, output_populations
+from simulators.trace import recordable
+
+log = structlog.get_logger("snn_fusion")
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What of a model's plan a request needs: output populations; node → values per step."""
+
+    outputs: tuple[str, ...]
+    recordable: Mapping[str, int]
+
+
+class Service:
+    """Everything that requests share; one for each process.
+
+    Args:
+        settings: the deployment's settings.
+        registry: the targets.
+        shelf: the models.
+        metrics_registry: where metrics are registered.
+
+    Raises:
+        InvalidSettings: if a target or model that the settings name does not exist.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Registry,
+        shelf: Shelf,
+        metrics_registry: CollectorRegistry,
+    ) -> None:
+        check_names(settings, registry, shelf)
+        self.settings = settings
+        self.registry = registry
+        self.shelf = shelf
+        self.metrics = Metrics(metrics_registry)
+        self.health = Health()
+        self.programs = ProgramCache(registry, settings.programs)
+        names = settings.targets or tuple(registry.targets)
+        self.targets = {name: registry.targets[name] for name in names}
+        self.lanes = {name: self._lane(name) for name in self.targets}
+        self.intake = Lane("intake", settings.threads, 4 * settings.max_queue + 4)
+        self.housekeeping = Lane("housekeeping", 2, 256)
+        self._wirings: dict[str, Wiring] = {}
+
+    def _lane(self, name: str) -> Lane:
+        gauge = self.metrics.pending.labels(name)
+        return Lane(name, self.settings.threads, self.settings.max_queue, gauge.set)
+
+    def warm_up(self) -> None:
+        """Compile every model for the default target; problems are kept, not raised."""
+        name = self.settings.target
+        for shelved in self.shelf.models.values():
+            model = shelved.model
+            if model.manifest is None:
+                continue
+            try:
+                contract = model.contract()
+                self.programs.get(model, name, contract)
+                self._wiring(model, contract)
+            except Exception as error:  # one bad model must not keep the others from being served
+                self.health.problems[model.name] = str(error)
+                unknown = status_of(error)[0] == 500
+                log.warning("model not ready", model=model.name, target=name, exc_info=unknown)
+        self.health.started = True
+
+    def close(self) -> None:
+        """Drop waiting work and end every program, child processes included."""
+        for lane in (*self.lanes.values(), self.intake, self.housekeeping):
+            lane.close()
+        self.programs.close()
+
+    def find_model(self, name: str | None) -> ShelvedModel:
+        """Return a model by name or digest, the deployment's default without one.
+
+        Raises:
+            UnknownName: if there is none.
+        """
+        name = name if name is not None else self.settings.model
+        if name is None:
+            for shelved in self.shelf.models.values():
+                return shelved
+            raise UnknownName("model", f"there is no model in {self.shelf.folder}")
+        try:
+            return self.shelf.find(name)
+        except InvalidInput as error:
+            raise UnknownName(error.field, error.problem, error.nearest) from None
+
+    def find_target(self, name: str | None) -> Target:
+        """Return a target served here, the deployment's default without a name.
+
+        Raises:
+            UnknownTarget: if it is not served here.
+        """
+        name = name if name is not None else self.settings.target
+        if name not in self.targets:
+            raise UnknownTarget(name, sorted(self.targets))
+        return self.targets[name]
+
+    def prepare(self, body: Body, started: float, note: Callable[[str, str], None]) -> Job:
+        """Return a request ready to run; `note` is told its model and target.
+
+        Raises:
+            FusionError, UnknownTarget: as `parse` and `read_recordings`, or for an unknown name.
+        """
+        begun = time.perf_counter()
+        parsed = parse(body, self.settings.max_body_bytes)
+        request = parsed.request
+        shelved = self.find_model(request.model)
+        target = self.find_target(request.target)
+        note(shelved.model.name, target.name)
+        contract = shelved.model.contract(request.profile, request.dt_s, request.contract)
+        recordings = read_recordings(parsed, shelved, self.settings)
+        self._check_steps(manifest_of(shelved.model), contract)
+        return Job(
+            shelved,
+            target,
+            contract,
+            recordings,
+            request.record,
+            request.seed,
+            _deadline(parsed, target),
+            started,
+            time.perf_counter() - begun,
+        )
+
+    def run(self, job: Job, request_id: str) -> bytes:
+        """Return the encoded reply to a job.
+
+        Raises:
+            FusionError, BackendError: if it cannot be run, or the run failed.
+        """
+        model, target, contract = job.shelved.model, job.target, job.contract
+        now = time.perf_counter()
+        if now >= job.end:
+            raise RunTimeout(target.name, job.deadline_s)
+        queue_s = now - job.started - job.decode_s
+        program = self.programs.get(model, target.name, contract)
+        record = self._record(job)
+        encoding = encode_window(model, job.recordings, contract)
+        left_s = max(1e-3, job.end - time.perf_counter())
+        answer = run_encoded(
+            model, program, contract, [encoding], record=record, deadline_s=left_s
+        )[0]
+        self._observe(job, answer, queue_s)
+        reply = render.fuse_reply(job, answer, request_id, queue_s)
+        return orjson.dumps(reply, option=orjson.OPT_SERIALIZE_NUMPY)
+
+    def _check_steps(self, manifest: Manifest, contract: ExecutionContract) -> None:
+        dt_ns(contract.dt_s)
+        steps = window_steps(manifest, contract.dt_s)
+        if steps > self.settings.max_steps:
+            raise LimitExceeded("dt_s", "steps", steps, self.settings.max_steps)
+
+    def _record(self, job: Job) -> tuple[str, ...]:
+        """Return the nodes to record: output populations, and what the caller asks for."""
+        wiring = self._wiring(job.shelved.model, job.contract)
+        record = tuple(dict.fromkeys((*wiring.outputs, *job.record)))
+        names = wiring.recordable if "all" in record else record
+        steps = window_steps(manifest_of(job.shelved.model), job.contract.dt_s)
+        values = steps * sum(wiring.recordable.get(name, 0) for name in names)
+        if values > self.settings.max_record_values:
+            allowed = self.settings.max_record_values
+            raise LimitExceeded("record", "recorded values", values, allowed)
+        return record
+
+    def _wiring(self, model: FusionModel, contract: ExecutionContract) -> Wiring:
+        if model.digest not in self._wirings:  # the plan's shape is the same under any contract
+            plan = make_plan(model.graph, contract)
+            sizes = {node.name: node.size for node in plan.nodes}
+            values = {name: sizes[name] * len(what) for name, what in recordable(plan).items()}
+            self._wirings[model.digest] = Wiring(output_populations(plan), values)
+        return self._wirings[model.digest]
+
+    def _observe(self, job: Job, answer: FusedAnswer, queue_s: float) -> None:
+        model, target = job.shelved.model.name, job.target.name
+        metrics = self.metrics
+        for window in answer.windows:
+            metrics.observe_quality(model, target, window.quality)
+            for sensor, report in window.reports.items():
+                metrics.spikes.labels(model, target, "input").inc(report.events)
+                metrics.outside_events.labels(model, sensor).inc(report.outside)
+        metrics.spikes.labels(model, target, "network").inc(sum(answer.counts.spikes.values()))
+        metrics.synaptic_events.labels(model, target).inc(answer.counts.synaptic_events)
+        metrics.run_seconds.labels(model, target).observe(answer.run_s)
+        metrics.queue_seconds.labels(target).observe(queue_s)
+
+
+def check_names(settings: Settings, registry: Registry, shelf: Shelf) -> None:
+    """Check that the targets and the model that settings name exist.
+
+    Raises:
+        InvalidSettings: naming the variable.
+    """
+    known = ", ".join(sorted(registry.targets))
+    for variable, name in (
+        ("TARGET", settings.target),
+        *(("TARGETS", name) for name in settings.targets),
+    ):
+        if name not in registry.targets:
+            raise InvalidSettings(f"{PREFIX}{variable}: {name!r} is no target (known: {known})")
+    if settings.model is not None:
+        try:
+            shelf.find(settings.model)
+        except InvalidInput as error:
+            raise InvalidSettings(f"{PREFIX}MODEL: {error.problem} in {shelf.folder}") from None
+
+
+def _deadline(parsed: Parsed, target: Target) -> float:
+    wanted = parsed.request.deadline_s
+    if wanted is None:
+        return target.max_run_s
+    if wanted > target.max_run_s:
+        raise LimitExceeded("deadline_s", "seconds", wanted, target.max_run_s)
+    return wanted

@@ -1,0 +1,146 @@
+"""Settings of a deployment, from the environment.
+
+Precedence, highest first: what the caller passes (command-line options), the environment
+(`SNN_FUSION_` and the field's name in capitals), the defaults below.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "SNN_FUSION_"
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+
+class InvalidSettings(ValueError):
+    """A setting is wrong; the message names the environment variable."""
+
+
+class Settings(BaseSettings):
+    """One deployment's settings.
+
+    Attributes:
+        env: `production` logs JSON; `development` binds to this machine only.
+        log_level: least severe level that is logged.
+        workers: server processes.
+        port: TCP port.
+        host: address to bind; by default 127.0.0.1 in development, else every address.
+        target: target of a request that names none.
+        targets: targets served here, comma-separated; empty for every configured one.
+        model: model of a request that names none; by default the first one on the shelf.
+        models_dir: folder of models.
+        hw_configs: folder of targets that add to or override those that ship.
+        max_body_bytes: size of a request body, before and after inflating it.
+        max_events: events of one sensor.
+        max_samples: samples of one sensor.
+        max_duration_s: length of one sensor's recording.
+        max_steps: time steps of one run.
+        max_record_values: values recorded in one run: steps times neurons and quantities.
+        max_queue: requests that wait for one target; one more is refused at once.
+        threads: requests that run on one target at the same time.
+        programs: compiled programs kept.
+        drain_s: seconds to go on serving, not ready, after a request to stop.
+        shutdown_s: seconds that running requests then have to finish.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    env: Literal["production", "staging", "development"] = "development"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    workers: int = Field(default=1, ge=1, le=256)
+    port: int = Field(default=8080, ge=1, le=65535)
+    host: str = Field(
+        default_factory=lambda data: (
+            "127.0.0.1" if data.get("env", "development") == "development" else "0.0.0.0"
+        ),
+        min_length=1,
+    )
+    target: str = "numpy"
+    targets: Annotated[tuple[str, ...], NoDecode] = ()
+    model: str | None = None
+    models_dir: Path = EXAMPLES
+    hw_configs: Path | None = None
+    max_body_bytes: int = Field(default=32 * 2**20, ge=1)
+    max_events: int = Field(default=1_000_000, ge=1)
+    max_samples: int = Field(default=5_000_000, ge=1)
+    max_duration_s: float = Field(default=60.0, gt=0, allow_inf_nan=False)
+    max_steps: int = Field(default=10_000, ge=1)
+    max_record_values: int = Field(default=5_000_000, ge=1)
+    max_queue: int = Field(default=64, ge=0)
+    threads: int = Field(default=2, ge=1, le=256)
+    programs: int = Field(default=16, ge=1)
+    drain_s: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    shutdown_s: int = Field(default=30, ge=1)
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+
+    @field_validator("port", mode="before")
+    @classmethod
+    def _no_service_link(cls, value: object) -> object:
+        if isinstance(value, str) and "://" in value:
+            raise ValueError(
+                "is the link that Kubernetes sets for a Service called snn-fusion; set "
+                "enableServiceLinks: false, or set the port itself"
+            )
+        return value
+
+    @field_validator("models_dir", "hw_configs")
+    @classmethod
+    def _is_folder(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_dir():
+            raise ValueError("is not a folder")
+        return value
+
+    @model_validator(mode="after")
+    def _serves_its_default(self) -> "Settings":
+        if self.targets and self.target not in self.targets:
+            raise ValueError(
+                f"{PREFIX}TARGET: {self.target!r} is not among {PREFIX}TARGETS "
+                f"({', '.join(self.targets)})"
+            )
+        return self
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Return the settings: overrides (by field name) before the environment before the defaults.
+
+    Raises:
+        InvalidSettings: naming every variable that is wrong, one a line.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise InvalidSettings("\n".join(_lines(error))) from None
+
+
+def _lines(error: ValidationError) -> list[str]:
+    lines = []
+    for problem in error.errors():
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["loc"]:
+            name = f"{PREFIX}{problem['loc'][0]}".upper()
+            message = f"{name}: {problem['input']!r}: {message}"
+        lines.append(message)
+    return lines
+
+
+def effective(settings: Settings) -> dict[str, str]:
+    """Return variable → value as it is in effect, with secrets masked."""
+    shown = {}
+    for field in type(settings).model_fields:
+        value = getattr(settings, field)
+        name = f"{PREFIX}{field}".upper()
+        if isinstance(value, SecretStr):
+            shown[name] = "********"
+        elif isinstance(value, tuple):
+            shown[name] = ",".join(map(str, value))
+        else:
+            shown[name] = "" if value is None else str(value)
+    return shown

@@ -1,0 +1,138 @@
+"""Tensors of the Open Inference Protocol, with its binary extension.
+
+A binary body is a JSON header of `Inference-Header-Content-Length` bytes, then the raw
+little-endian, row-major numbers of those tensors that name a `binary_data_size`, in order.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from api.errors import MalformedBody
+from api.requests import TensorInput, decode
+from fusion.errors import InvalidInput
+
+HEADER_LENGTH = "inference-header-content-length"
+BINARY_SIZE = "binary_data_size"
+
+DTYPES: Mapping[str, np.dtype[Any]] = MappingProxyType(
+    {
+        "BOOL": np.dtype("?"),
+        **{f"INT{8 * n}": np.dtype(f"<i{n}") for n in (1, 2, 4, 8)},
+        **{f"UINT{8 * n}": np.dtype(f"<u{n}") for n in (1, 2, 4, 8)},
+        **{f"FP{8 * n}": np.dtype(f"<f{n}") for n in (2, 4, 8)},
+    }
+)
+"""Protocol datatype → NumPy type."""
+
+Tensor = NDArray[Any]
+
+# Numbers nested at most four deep; a closed type, because NumPy would widen all to a string.
+_Number = bool | int | float
+_Nested = list[_Number | list[_Number | list[_Number | list[_Number]]]]
+
+
+def split_body(body: bytes, header_length: str) -> tuple[memoryview, memoryview]:
+    """Return the JSON header and the binary tail of a body.
+
+    Raises:
+        MalformedBody: if the length is no number or beyond the body.
+    """
+    field = "Inference-Header-Content-Length"
+    if not (header_length.isascii() and header_length.isdigit() and len(header_length) < 19):
+        raise MalformedBody(field, f"{header_length[:32]!r} is not a number of bytes")
+    length = int(header_length)
+    if length > len(body):
+        raise MalformedBody(field, f"is {length}, but the body has {len(body)} bytes")
+    view = memoryview(body)
+    return view[:length], view[length:]
+
+
+def read_tensors(inputs: Sequence[TensorInput], tail: memoryview) -> dict[str, Tensor]:
+    """Return tensor name → array of the tensor's shape.
+
+    Args:
+        inputs: the tensors as the header lists them.
+        tail: the binary part of the body.
+
+    Raises:
+        MalformedBody: if sizes do not add up to the binary part.
+        InvalidInput: for an unknown datatype, or `data` that is not of the datatype and shape.
+    """
+    tensors: dict[str, Tensor] = {}
+    used = 0
+    for index, one in enumerate(inputs):
+        field = f"inputs[{index}]"
+        if one.name in tensors:
+            raise InvalidInput(f"{field}.name", f"{one.name!r} is given twice")
+        if one.datatype not in DTYPES:
+            problem = f"{one.datatype!r} is unknown for {one.name}"
+            raise InvalidInput(f"{field}.datatype", problem, ", ".join(DTYPES))
+        size = one.parameters.get(BINARY_SIZE)
+        if size is None:
+            tensors[one.name] = _from_json(one, field)
+        else:
+            tensors[one.name] = _from_bytes(one, size, tail[used:], field)
+            used += tensors[one.name].nbytes
+    if used < len(tail):
+        problem = f"{len(tail) - used} bytes are left behind the last tensor"
+        raise MalformedBody("body", problem)
+    return tensors
+
+
+def _from_bytes(one: TensorInput, size: object, tail: memoryview, field: str) -> Tensor:
+    dtype = DTYPES[one.datatype]
+    needed = math.prod(one.shape) * dtype.itemsize
+    if one.data is not None:
+        raise MalformedBody(field, f"{one.name} has both data and {BINARY_SIZE}")
+    if type(size) is not int or size != needed:
+        raise MalformedBody(
+            f"{field}.parameters.{BINARY_SIZE}",
+            f"is {size}, but {one.datatype} {one.shape} of {one.name} takes {needed} bytes",
+        )
+    if needed > len(tail):
+        raise MalformedBody(field, f"{one.name} takes {needed} bytes, only {len(tail)} are left")
+    return _shaped(np.frombuffer(tail[:needed], dtype), one, field)
+
+
+def _from_json(one: TensorInput, field: str) -> Tensor:
+    if one.data is None:
+        raise MalformedBody(field, f"{one.name} has neither data nor {BINARY_SIZE}")
+    field = f"{field}.data"
+    dtype = DTYPES[one.datatype]
+    try:
+        array = np.asarray(decode(one.data, _Nested, field))
+    except ValueError as error:
+        if isinstance(error, InvalidInput | MalformedBody):
+            raise
+        raise InvalidInput(field, f"{one.name} is not rectangular") from None
+    if array.size != math.prod(one.shape):
+        problem = f"{one.name} has {array.size} values, its shape {one.shape} another number"
+        raise InvalidInput(field, problem)
+    if array.size:
+        _check_values(array, dtype, one, field)
+    return _shaped(array.astype(dtype), one, field)
+
+
+def _shaped(array: Tensor, one: TensorInput, field: str) -> Tensor:
+    try:
+        return array.reshape(one.shape)
+    except ValueError:  # more dimensions, or larger ones around a zero, than NumPy has
+        raise InvalidInput(field, f"the shape of {one.name} is beyond reason") from None
+
+
+def _check_values(array: Tensor, dtype: np.dtype[Any], one: TensorInput, field: str) -> None:
+    kinds = {"b": "b", "f": "iuf"}.get(dtype.kind, "iu")
+    if array.dtype.kind not in kinds:
+        raise InvalidInput(field, f"{one.name} must hold {one.datatype}, got {array.dtype}")
+    if dtype.kind == "b":
+        return
+    limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    least, largest = array.min(), array.max()
+    if least < limits.min or largest > limits.max:
+        worst = least if least < limits.min else largest
+        raise InvalidInput(field, f"{worst} of {one.name} does not fit {one.datatype}")
