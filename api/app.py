@@ -25,7 +25,7 @@ from api.routes.fuse import fuse
 from api.service import Service
 from api.settings import Settings, load_settings
 from backends.errors import BackendError
-from backends.registry import Registry
+from backends.registry import InvalidTarget, Registry
 from fusion.errors import FusionError
 from fusion.shelf import Shelf
 
@@ -111,7 +111,7 @@ def _lifespan(
 
 
 def _add_error_handlers(app: FastAPI) -> None:
-    for kind in (FusionError, BackendError, ClientGone, QueueFull):
+    for kind in (FusionError, BackendError, InvalidTarget, ClientGone, QueueFull):
         app.add_exception_handler(kind, _known)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _validation)

@@ -18,6 +18,7 @@ from backends.errors import (
     TargetUnavailable,
     UnknownTarget,
 )
+from backends.registry import InvalidTarget
 from fusion.errors import FusionError, InvalidContract, InvalidInput, InvalidModel
 
 PROBLEM_JSON = "application/problem+json"
@@ -113,6 +114,7 @@ STATUSES: Mapping[type[Exception], tuple[int, str, str]] = {
     RunTimeout: (504, "run-timeout", "The deadline passed"),
     RunFailed: (502, "run-failed", "The run broke off"),
     TargetUnavailable: (503, "target-unavailable", "The target cannot be used"),
+    InvalidTarget: (503, "target-unavailable", "The target cannot be used"),
     QueueFull: (503, "queue-full", "Too many requests wait"),
 }
 """Exception → status, problem type and title; a class stands before its bases."""

@@ -102,6 +102,7 @@ class Service:
         for lane in (*self.lanes.values(), self.intake, self.housekeeping):
             lane.close()
         self.programs.close()
+        self.registry.close()
 
     def find_model(self, name: str | None) -> ShelvedModel:
         """Return a model by name or digest, the deployment's default without one.

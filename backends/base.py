@@ -179,3 +179,7 @@ class Backend(ABC):
             ModelRejected: if it exceeds the target.
             TargetUnavailable: if the target cannot be used.
         """
+
+    def close(self) -> None:
+        """Free what the backend holds, a child process for one; a later run starts afresh."""
+        return

@@ -4,8 +4,9 @@ BackendError
 ├── UnknownTarget        no such target is configured
 ├── TargetUnavailable    it is configured but cannot be used here; `hint` says what to do
 ├── ModelRejected        the model does not fit the target; `violations` lists every reason
-└── RunFailed            the run broke off: a dead child, a vendor's error, a diverged network
-    └── RunTimeout       the deadline passed; the child that ran it was killed
+└── RunFailed            the run broke off: a dead child, a vendor's error
+    ├── RunTimeout       the deadline passed; the child that ran it was killed
+    └── Diverged         the network's output left the range of its number format
 
 Whatever a vendor's package raises is translated into one of these where it is called.
 """
@@ -82,3 +83,20 @@ class RunTimeout(RunFailed):
         self.target = target
         self.deadline_s = deadline_s
         super().__init__(f"target {target!r} did not answer within {deadline_s:g} s")
+
+
+class Diverged(RunFailed):
+    """The network's output is no finite number: the model, its time step or its input is at fault.
+
+    Args:
+        node: the Output node.
+        step: the first step at which it is not finite.
+    """
+
+    def __init__(self, node: str, step: int) -> None:
+        self.node = node
+        self.step = step
+        super().__init__(
+            f"{node} is not a finite number at step {step}: the network diverged "
+            "(try a smaller dt_s, the exponential integrator or float64)"
+        )

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.base import Program
+from backends.base import Program, RunResult
+from backends.errors import Diverged
 from fusion.contract import ExecutionContract
 from fusion.encoding import Recording
 from fusion.model import FusionModel
@@ -21,6 +22,13 @@ class SampleCounts:
     synaptic_events: int
     neuron_updates: int
     spikes: Mapping[str, int]
+
+
+def sample_counts(result: RunResult, index: int) -> SampleCounts:
+    """Return the work done for one sample of a batch."""
+    counts = result.counts
+    spikes = {node: int(number[index]) for node, number in counts.spikes.items()}
+    return SampleCounts(int(counts.synaptic_events[index]), counts.neuron_updates, spikes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +72,7 @@ def fuse(
     Raises:
         InvalidInput: naming what is wrong with a recording.
         InvalidModel: if the model has no manifest.
-        RunFailed: if the run broke off.
+        RunFailed: if the run broke off; `Diverged` if an output is not finite.
     """
     encodings = [encode_window(model, one, contract) for one in recordings]
     return run_encoded(model, program, contract, encodings, record=record, deadline_s=deadline_s)
@@ -93,12 +101,17 @@ def run_encoded(
     answers = []
     for index, encoding in enumerate(encodings):
         outputs = {node: values[index] for node, values in result.outputs.items()}
+        _refuse_divergence(outputs)
         window = decide_window(manifest, outputs, encoding.reports, contract)
         recorded = {key: values[index] for key, values in result.recorded.items()}
-        counts = SampleCounts(
-            int(result.counts.synaptic_events[index]),
-            result.counts.neuron_updates,
-            {node: int(spikes[index]) for node, spikes in result.counts.spikes.items()},
-        )
+        counts = sample_counts(result, index)
         answers.append(FusedAnswer((window,), recorded, counts, result.steps, run_s))
     return answers
+
+
+def _refuse_divergence(outputs: Mapping[str, NDArray[np.floating]]) -> None:
+    for node, values in outputs.items():
+        finite = np.isfinite(values)
+        if not finite.all():
+            step = int(np.argmin(finite.reshape(len(finite), -1).all(axis=1)))
+            raise Diverged(node, step)

@@ -38,16 +38,18 @@ class ProgramCache:
         key = (model.digest, target, contract)
         with self._lock:
             gate = self._compiling.setdefault(key, Lock())
-        with gate:
-            program = self._known(key)
-            if program is None:
-                backend = self._registry.backend(target)
-                backend.available()
-                program = backend.compile(model.graph, contract)
-                self._keep(key, program)
-        with self._lock:
-            self._compiling.pop(key, None)
-        return program
+        try:
+            with gate:
+                program = self._known(key)
+                if program is None:
+                    backend = self._registry.backend(target)
+                    backend.available()
+                    program = backend.compile(model.graph, contract)
+                    self._keep(key, program)
+            return program
+        finally:
+            with self._lock:
+                self._compiling.pop(key, None)
 
     def close(self) -> None:
         """Close every program."""

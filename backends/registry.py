@@ -6,6 +6,7 @@ from importlib import resources
 from importlib.metadata import EntryPoint, entry_points
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from threading import Lock
 
 import yaml
 
@@ -60,6 +61,7 @@ class Registry:
                 found[target.name] = target
         self.targets: Mapping[str, Target] = found
         self._backends: dict[str, Backend] = {}
+        self._lock = Lock()
 
     @cached_property
     def _entry_points(self) -> Mapping[str, EntryPoint]:
@@ -74,9 +76,17 @@ class Registry:
         """
         if name not in self.targets:
             raise UnknownTarget(name, sorted(self.targets))
-        if name not in self._backends:
-            self._backends[name] = self._load(self.targets[name])
-        return self._backends[name]
+        with self._lock:
+            if name not in self._backends:
+                self._backends[name] = self._load(self.targets[name])
+            return self._backends[name]
+
+    def close(self) -> None:
+        """Close every backend in use."""
+        with self._lock:
+            backends = list(self._backends.values())
+        for backend in backends:
+            backend.close()
 
     def _load(self, target: Target) -> Backend:
         point = self._entry_points.get(target.backend)

@@ -1,5 +1,6 @@
 """Sensor events on one integer clock, and their binning into time steps."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -169,7 +170,7 @@ def dt_ns(dt_s: float, field: str = "dt_s") -> int:
     Raises:
         InvalidInput: if it is not positive or not a whole number of nanoseconds.
     """
-    nanoseconds = round(dt_s * 1e9)
+    nanoseconds = round(dt_s * 1e9) if math.isfinite(dt_s * 1e9) else 0
     if nanoseconds < 1 or abs(dt_s * 1e9 - nanoseconds) > 1e-6 * nanoseconds:
         raise InvalidInput(field, f"{dt_s} s is not a whole, positive number of nanoseconds")
     return nanoseconds
@@ -197,5 +198,6 @@ def bin_events(
     counts = np.bincount(flat, weights=weights, minlength=steps * stream.size)
     if binning == "binary":
         counts = np.minimum(counts, 1)
-    raster = counts.astype(np.float32).reshape(steps, stream.size)
+    with np.errstate(over="ignore"):  # infinity is refused by the engine, which names the line
+        raster = counts.astype(np.float32).reshape(steps, stream.size)
     return raster, int(stream.t_us.size - np.count_nonzero(inside))

@@ -65,7 +65,13 @@ class FusionModel:
             return make_contract(profile, dt_s, overrides)
         own = self.manifest
         base = dict(own.contract) if profile is None else {}
-        return make_contract(profile or own.profile, dt_s or own.dt_s, base | dict(overrides or {}))
+        if dt_s is not None:
+            base.pop("dt_s", None)
+        return make_contract(
+            own.profile if profile is None else profile,
+            own.dt_s if dt_s is None else dt_s,
+            base | dict(overrides or {}),
+        )
 
 
 def load_model(path: Path) -> FusionModel:

@@ -38,20 +38,29 @@ class SampleIndex:
     samples: tuple[Sample, ...]
 
 
-def list_samples(folder: Path) -> tuple[Sample, ...]:
-    """Return the samples that ship with the model in `folder`, none if it has no index.
+def read_index(folder: Path) -> SampleIndex:
+    """Return the index of the samples that ship with the model in `folder`; empty without one.
 
     Raises:
         InvalidModel: naming the entry of the index that is wrong.
     """
     path = folder / INDEX
     if not path.is_file():
-        return ()
+        return SampleIndex(attribution="", samples=())
     try:
         content = yaml.safe_load(path.read_bytes())
     except yaml.YAMLError as error:
         raise InvalidModel(INDEX, f"is not YAML: {' '.join(str(error).split())}") from None
-    return convert(content, SampleIndex, INDEX).samples
+    return convert(content, SampleIndex, INDEX)
+
+
+def list_samples(folder: Path) -> tuple[Sample, ...]:
+    """Return the samples that ship with the model in `folder`, none if it has no index.
+
+    Raises:
+        InvalidModel: as `read_index`.
+    """
+    return read_index(folder).samples
 
 
 def read_sample(folder: Path, model: FusionModel, name: str, sensor: str) -> Recording:

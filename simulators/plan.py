@@ -104,6 +104,21 @@ def make_plan(graph: nir.NIRGraph, contract: ExecutionContract) -> Plan:
     return Plan(tuple(plan.values()), contract)
 
 
+def output_populations(plan: Plan) -> tuple[str, ...]:
+    """Return the spiking nodes from which an Output is reached without passing another one."""
+    nodes = {node.name: node for node in plan.nodes}
+    pending = [node.name for node in plan.of_kind("Output")]
+    seen, found = set(pending), set()
+    while pending:
+        for source in nodes[pending.pop()].sources:
+            if nodes[source.node].spikes:
+                found.add(source.node)
+            elif source.node not in seen:
+                seen.add(source.node)
+                pending.append(source.node)
+    return tuple(sorted(found))
+
+
 def _checked_edges(graph: nir.NIRGraph, kinds: dict[str, str]) -> list[order.Edge]:
     edges = [(str(source), str(target)) for source, target in graph.edges]
     if len(set(edges)) < len(edges):

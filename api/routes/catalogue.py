@@ -21,6 +21,7 @@ from api.routes.common import documented, json_reply, service_of
 from api.service import Service
 from backends.base import Target
 from backends.errors import BackendError, TargetUnavailable
+from backends.registry import InvalidTarget
 from fusion.encoding import SensorEncoder
 from fusion.errors import FusionError
 from fusion.model import FusionModel
@@ -84,7 +85,7 @@ def _why_not(service: Service, name: str) -> tuple[str | None, str | None]:
         service.registry.backend(name).available()
     except TargetUnavailable as error:
         return error.reason, error.hint
-    except BackendError as error:
+    except (BackendError, InvalidTarget) as error:
         return str(error), None
     return None, None
 

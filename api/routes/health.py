@@ -12,6 +12,7 @@ from api.replies import HealthReply, RootReply
 from api.routes.common import documented, json_reply, service_of
 from api.service import Service
 from backends.errors import BackendError
+from backends.registry import InvalidTarget
 
 router = APIRouter(tags=["operations"])
 
@@ -74,7 +75,7 @@ async def metrics(request: Request) -> Response:
 def _unusable(service: Service) -> list[str]:
     try:
         service.registry.backend(service.settings.target).available()
-    except BackendError as error:
+    except (BackendError, InvalidTarget) as error:
         return [str(error)]
     return []
 
