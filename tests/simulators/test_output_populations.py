@@ -2,10 +2,10 @@ from typing import Any
 
 import nir
 import numpy as np
+from support.models import small_graph
 
 from fusion.contract import make_contract
 from simulators.plan import make_plan, output_populations
-from support.models import small_graph
 
 CONTRACT = make_contract("nir", 0.001)
 
