@@ -5,7 +5,7 @@ Replies are problem details (RFC 9457), `application/problem+json`.
 
 import math
 from collections.abc import Mapping
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 import orjson
 from starlette.responses import Response
@@ -168,7 +168,7 @@ def make_problem(status: int, kind: str, title: str, detail: str, request_id: st
 
 def respond(reply: ProblemReply, headers: Mapping[str, str] | None = None) -> Response:
     """Return a problem as an HTTP reply."""
-    return Response(_encoded(reply), reply["status"], headers, PROBLEM_JSON)
+    return Response(orjson.dumps(reply), reply["status"], headers, PROBLEM_JSON)
 
 
 def _violations(error: Exception) -> list[ViolationReply]:
@@ -195,18 +195,3 @@ def _violations(error: Exception) -> list[ViolationReply]:
             }
         ]
     return []
-
-
-def _encoded(reply: ProblemReply) -> bytes:
-    try:
-        return orjson.dumps(reply)
-    except orjson.JSONEncodeError:  # a lone surrogate that the caller sent and the text quotes
-        return orjson.dumps(_printable(reply))
-
-
-def _printable(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    if isinstance(value, dict):
-        return {key: _printable(item) for key, item in value.items()}
-    return [_printable(item) for item in value] if isinstance(value, list) else value

@@ -50,7 +50,8 @@ class SensorInput(_Part, frozen=True):
 class TensorInput(_Part, frozen=True):
     """One tensor of the Open Inference Protocol.
 
-    Its numbers are either in `data` or, little-endian and row-major, behind the JSON header.
+    Its numbers are either in `data`, flat or nested, or, little-endian, behind the JSON header;
+    row-major in both.
     """
 
     name: Annotated[
@@ -63,7 +64,7 @@ class TensorInput(_Part, frozen=True):
         dict[str, bool | Int64 | float | str],
         Meta(description="`binary_data_size` in bytes; `rate_hz` of samples."),
     ] = field(default_factory=dict)
-    data: Annotated[Raw | None, Meta(description="Numbers, flat or nested, row-major.")] = None
+    data: Raw = field(default_factory=Raw)
 
 
 class FuseRequest(_Part, frozen=True):
@@ -132,7 +133,7 @@ def decode(content: bytes | memoryview | Raw, kind: type[_T], where: str = "") -
 
 def _invalid(message: str, where: str) -> InvalidInput:
     problem, _, path = message.partition(" - at `$")
-    path = f"{where}{path.rstrip('`')}".lstrip(".")
+    path = f"{where}{path.rstrip('`').replace('[...]', '')}".lstrip(".")
     named = re.fullmatch(r"Object (contains unknown|missing required) field `(.*)`", problem)
     if named is None:
         problem = problem[:1].lower() + problem[1:].replace("`", "")

@@ -87,7 +87,7 @@ def read_tensors(inputs: Sequence[TensorInput], tail: memoryview) -> dict[str, T
 def _from_bytes(one: TensorInput, size: object, tail: memoryview, field: str) -> Tensor:
     dtype = DTYPES[one.datatype]
     needed = math.prod(one.shape) * dtype.itemsize
-    if one.data is not None:
+    if bytes(one.data):
         raise MalformedBody(field, f"{one.name} has both data and {BINARY_SIZE}")
     if type(size) is not int or size != needed:
         raise MalformedBody(
@@ -100,7 +100,7 @@ def _from_bytes(one: TensorInput, size: object, tail: memoryview, field: str) ->
 
 
 def _from_json(one: TensorInput, field: str) -> Tensor:
-    if one.data is None:
+    if not bytes(one.data):
         raise MalformedBody(field, f"{one.name} has neither data nor {BINARY_SIZE}")
     field = f"{field}.data"
     dtype = DTYPES[one.datatype]

@@ -1,0 +1,36 @@
+from pathlib import Path
+
+import pytest
+from support.api_models import write_shelf
+from support.api_server import running
+
+from api.settings import load_settings
+
+
+@pytest.fixture(scope="session")
+def shelf_dir(tmp_path_factory) -> Path:
+    return write_shelf(tmp_path_factory.mktemp("shelf"))
+
+
+@pytest.fixture(scope="session")
+def server(shelf_dir, tmp_path_factory):
+    """A server with small limits, and a target whose backend is not installed."""
+    configs = tmp_path_factory.mktemp("configs")
+    numpy_yaml = (Path(__file__).parents[2] / "hw_configs" / "numpy.yaml").read_text()
+    absent = numpy_yaml.replace("name: numpy", "name: absent").replace(
+        "backend: numpy", "backend: none_such"
+    )
+    (configs / "absent.yaml").write_text(absent)
+    settings = load_settings(
+        models_dir=shelf_dir,
+        hw_configs=configs,
+        max_events=1000,
+        max_samples=20_000,
+        max_duration_s=2.0,
+        max_steps=2000,
+        max_body_bytes=2_000_000,
+        max_record_values=20_000,
+    )
+    with running(settings) as server:
+        server.wait_until_ready()
+        yield server

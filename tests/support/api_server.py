@@ -1,0 +1,113 @@
+"""A real server on a free port, in a thread, and the bodies that its tests post."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import numpy as np
+import uvicorn
+from fastapi import FastAPI
+
+from api.app import create_app
+from api.service import Service
+from api.settings import Settings
+
+TYPES = {"<i8": "INT64", "<i4": "INT32", "<i2": "INT16", "<f4": "FP32", "<f8": "FP64"}
+
+
+@dataclass
+class Running:
+    """A server that runs, and a client of it."""
+
+    app: FastAPI
+    client: httpx.Client
+
+    @property
+    def service(self) -> Service:
+        """What the application shares among requests."""
+        return self.app.state.service
+
+    def fuse(self, body: Any, **headers: str) -> httpx.Response:
+        """Post a JSON body."""
+        return self.client.post("/v1/fuse", json=body, headers=headers)
+
+    def send(self, content: bytes, **headers: str) -> httpx.Response:
+        """Post bytes with headers, of which `_` stands for `-`."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.client.post("/v1/fuse", content=content, headers=named)
+
+    def send_binary(self, header: Mapping[str, Any], tail: bytes) -> httpx.Response:
+        """Post a JSON header and the raw tensors behind it."""
+        text = json.dumps(header).encode()
+        return self.send(
+            text + tail,
+            content_type="application/octet-stream",
+            inference_header_content_length=str(len(text)),
+        )
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return the sum of a metric's samples that have these labels."""
+        return metric(self.client.get("/metrics").text, name, **labels)
+
+    def wait_until_ready(self) -> None:
+        """Return once the readiness probe says so."""
+        while self.client.get("/healthz/ready").status_code != 200:
+            time.sleep(0.01)
+
+
+@contextmanager
+def running(settings: Settings, **collaborators: Any) -> Iterator[Running]:
+    """Serve an application over real HTTP."""
+    app = create_app(settings, **collaborators)
+    config = uvicorn.Config(
+        app, port=0, log_config=None, access_log=False, lifespan="on", ws="none"
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive(), "the server did not start"
+            time.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+            yield Running(app, client)
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def metric(text: str, name: str, **labels: str) -> float:
+    """Return the sum of a metric's samples that have these labels, from Prometheus text."""
+    total = 0.0
+    for line in text.splitlines():
+        sample, _, value = line.rpartition(" ")
+        if sample.partition("{")[0] == name and all(
+            f'{key}="{wanted}"' in sample for key, wanted in labels.items()
+        ):
+            total += float(value)
+    return total
+
+
+def tensor(name: str, values: Sequence[float], dtype: str, **parameters: Any) -> tuple[Any, bytes]:
+    """Return a tensor's entry in the header and its raw numbers."""
+    raw = np.array(values, dtype).tobytes()
+    entry = {
+        "name": name,
+        "datatype": TYPES[dtype],
+        "shape": [len(values)],
+        "parameters": {"binary_data_size": len(raw), **parameters},
+    }
+    return entry, raw
+
+
+def answer_of(reply: httpx.Response) -> dict[str, Any]:
+    """Return a reply without what differs from one request to the next."""
+    assert reply.status_code == 200, reply.text
+    answer: dict[str, Any] = reply.json()
+    return {key: value for key, value in answer.items() if key not in ("request_id", "timing")}
