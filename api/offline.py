@@ -1,16 +1,17 @@
 """Runs without a server: the model, the contract and the inputs of `snn-fusion run`."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from api.render import spikes_reply, warnings_of, window_reply
 from api.settings import Settings
-from backends.base import Program, RunResult
-from backends.fuse import FusedAnswer, fuse
+from backends.base import Program
+from backends.fuse import FusedAnswer, SampleCounts, fuse, sample_counts
 from backends.programs import ProgramCache
 from backends.registry import Registry
 from fusion.contract import ExecutionContract
@@ -20,6 +21,7 @@ from fusion.files import read_recording
 from fusion.model import FusionModel, load_model
 from fusion.samples import list_samples, read_sample
 from fusion.shelf import Shelf, ShelvedModel
+from fusion.window import manifest_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,36 +122,35 @@ def _read_sensor(name: str, file: str, shelved: ShelvedModel) -> Recording:
     return read_recording(Path(file), shelved.model.encoders[name])
 
 
-def run_rasters(
-    program: Program, rasters: Mapping[str, NDArray[np.generic]], record: Collection[str]
-) -> RunResult:
-    """Run a program on one sample of rasters [steps, *shape] and return the batch of one."""
-    batch = {}
-    for node, raster in rasters.items():
-        if raster.ndim < 1:
-            raise InvalidInput(f"input {node}", "is a single number", "[steps, ...shape]")
-        batch[node] = raster[None]
-    return program.run(batch, record=record)
-
-
 @dataclass(frozen=True, slots=True)
 class OfflineRun:
-    """What a run gave: a fused answer for recordings, a bare result for rasters."""
+    """What one run gave.
+
+    Attributes:
+        model: the model that was run.
+        target: where.
+        contract: under which contract.
+        answer: the fused answer; None for rasters.
+        outputs: Output node → [steps, *shape]; empty for recordings, which the answer sums up.
+        recorded: `NODE.spikes`, `NODE.v`, `NODE.i` → [steps, *shape].
+        counts: work done.
+        steps: time steps run.
+        run_s: seconds the run took.
+    """
 
     model: FusionModel
     target: str
     contract: ExecutionContract
     answer: FusedAnswer | None
-    result: RunResult | None
+    outputs: Mapping[str, NDArray[np.generic]]
+    recorded: Mapping[str, NDArray[np.generic]]
+    counts: SampleCounts
+    steps: int
+    run_s: float
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """Return what was recorded, `NODE.spikes` and so on, each [steps, *shape]."""
-        if self.answer is not None:
-            return dict(self.answer.recorded)
-        assert self.result is not None
-        recorded = {key: values[0] for key, values in self.result.recorded.items()}
-        outputs = {f"{key}.output": values[0] for key, values in self.result.outputs.items()}
-        return recorded | outputs
+        """Return the records, and `NODE.output` for every Output node, as `--out` stores them."""
+        return {**self.recorded, **{f"{key}.output": o for key, o in self.outputs.items()}}
 
 
 def run_offline(
@@ -172,32 +173,53 @@ def run_offline(
         samples = ", ".join(sample.name for sample in list_samples(shelved.path)[:3])
         hint = f"{names}; shipped samples: {samples}" if samples else names
         raise InvalidInput("input", "nothing to run on", hint)
-    cache = ProgramCache(registry)
+    programs = ProgramCache(registry)
     try:
-        program = cache.get(shelved.model, target, contract)
+        program = programs.get(shelved.model, target, contract)
+        place = (shelved.model, target, contract)
         if inputs.rasters:
-            result = run_rasters(program, inputs.rasters, record)
-            return OfflineRun(shelved.model, target, contract, None, result)
+            return _run_rasters(place, program, inputs.rasters, record)
         (answer,) = fuse(shelved.model, program, contract, [inputs.recordings], record=record)
-        return OfflineRun(shelved.model, target, contract, answer, None)
+        return OfflineRun(
+            *place, answer, {}, answer.recorded, answer.counts, answer.steps, answer.run_s
+        )
     finally:
-        cache.close()
+        programs.close()
+
+
+def _run_rasters(
+    place: tuple[FusionModel, str, ExecutionContract],
+    program: Program,
+    rasters: Mapping[str, NDArray[np.generic]],
+    record: Collection[str],
+) -> OfflineRun:
+    for node, raster in rasters.items():
+        if raster.ndim < 1:
+            raise InvalidInput(f"input {node}", "is a single number", "[steps, ...shape]")
+    result = program.run({node: raster[None] for node, raster in rasters.items()}, record=record)
+    outputs = {node: values[0] for node, values in result.outputs.items()}
+    recorded = {key: values[0] for key, values in result.recorded.items()}
+    counts = sample_counts(result, 0)
+    return OfflineRun(*place, None, outputs, recorded, counts, result.steps, result.wall_s)
 
 
 def summary(run: OfflineRun) -> dict[str, Any]:
-    """Return a raster run's result as plain values."""
-    assert run.result is not None
-    counts = run.result.counts
-    return {
-        "model": {"name": run.model.name, "digest": run.model.digest},
+    """Return a run's result as plain values, named as in the service's reply."""
+    model = run.model
+    told: dict[str, Any] = {
+        "model": {"name": model.name, "digest": model.digest},
         "target": run.target,
         "contract": run.contract.as_dict(),
-        "steps": run.result.steps,
-        "counts": {
-            "synaptic_events": int(counts.synaptic_events[0]),
-            "neuron_updates": counts.neuron_updates,
-            "spikes": {node: int(spikes[0]) for node, spikes in counts.spikes.items()},
-        },
-        "timing": {"run_s": run.result.wall_s},
+        "steps": run.steps,
+        "dt_s": run.contract.dt_s,
+    }
+    if run.answer is not None:
+        manifest = manifest_of(model)
+        told["windows"] = [window_reply(one, manifest.labels) for one in run.answer.windows]
+        told["warnings"] = warnings_of(run.answer, manifest)
+    return told | {
+        "spikes": spikes_reply(run.recorded),
+        "counts": asdict(run.counts),
         "energy": None,
+        "timing": {"run_s": run.run_s},
     }
