@@ -1,4 +1,4 @@
-"""Every snippet of the README and the pages under `docs/` runs, in order, against a real service."""
+"""Every snippet of the README and of the pages under `docs/` runs against a real service."""
 
 import os
 import re
@@ -39,8 +39,8 @@ def runnable(page):
 def test_snippets_run(page, address, tmp_path):
     """Blocks of a page share one folder, and Python blocks one namespace."""
     told = []
-    for kind, text in blocks(page):
-        text = text.replace("http://127.0.0.1:8080", address).replace(".venv/bin/", "")
+    for kind, written in blocks(page):
+        text = written.replace("http://127.0.0.1:8080", address).replace(".venv/bin/", "")
         if kind == "python":
             told.append(text)
         elif kind == "bash":
