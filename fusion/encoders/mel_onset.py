@@ -36,15 +36,15 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MelOnset:
-    """Encodes one word: three count lines for each mel band, re-based on the word's onset.
+    """Encodes one word: four count lines for each mel band, re-based on the word's onset.
 
     The lines are, in this order: `bands` levels (0 to `level_counts`, linear in the logarithm of
     the band's energy over the `range_nats` below the running peak), `bands` rises and `bands`
-    falls (send on delta: one count for each `delta_nats`). The running peak looks `look_ahead_s`
-    ahead, so an event is known that much after its time. Digital silence at the start carries no
-    information and is skipped. The onset is the first frame whose energy between
-    `trigger_low_hz` and `trigger_high_hz` jumps `jump_nats` above a floor, which follows the
-    energy down at once and up by `floor_rise_nats` a frame; without a jump it is the first frame.
+    falls (send on delta: one count for each `delta_nats`), and `bands` contrasts (twice the level
+    above the mean level of the bands up to `contrast_bands` away). The running peak looks
+    `look_ahead_s` ahead, so an event is known that much after its time. Digital silence at the
+    start carries no information and is skipped. The onset is where the energy between
+    `trigger_low_hz` and `trigger_high_hz` jumps; see `onset_frame`.
 
     Raises:
         InvalidInput: naming the first parameter that is out of range.
@@ -57,36 +57,42 @@ class MelOnset:
     frame_s: float = 0.032
     hop_s: float = 0.01
     length_s: float = 0.7
-    pre_roll_s: float = 0.1
+    pre_roll_s: float = 0.15
     look_ahead_s: float = 0.1
-    range_nats: float = 5.0
-    level_counts: int = 6
+    range_nats: float = 8.0
+    level_counts: int = 8
+    contrast_bands: int = 4
     delta_nats: float = 0.6
-    delta_counts: int = 6
+    most_counts: int = 6
     trigger_low_hz: float = 150.0
     trigger_high_hz: float = 1200.0
     jump_nats: float = 2.0
-    floor_rise_nats: float = 0.02
+    attack_s: float = 0.04
+    memory_s: float = 0.5
+    settle_s: float = 0.3
 
     def __post_init__(self) -> None:
         checks = {
             "rate_hz": self.rate_hz >= 1,
             "bands": 1 <= self.bands <= 256,
-            "low_hz": 0 <= self.low_hz,
+            "low_hz": self.low_hz >= 0,
             "high_hz": self.low_hz < self.high_hz <= self.rate_hz / 2,
-            "hop_s": 1 <= self._samples(self.hop_s),
+            "hop_s": self._samples(self.hop_s) >= 1,
             "frame_s": max(8, self._samples(self.hop_s)) <= self._samples(self.frame_s) <= 2**16,
             "length_s": 0 < self.length_s <= 60,
             "pre_roll_s": 0 <= self.pre_roll_s < self.length_s,
             "look_ahead_s": 0 <= self.look_ahead_s <= 60,
             "range_nats": 0 < self.range_nats <= 50,
             "level_counts": 1 <= self.level_counts <= 255,
-            "delta_nats": 0 < self.delta_nats,
-            "delta_counts": 1 <= self.delta_counts <= 255,
-            "trigger_low_hz": 0 <= self.trigger_low_hz,
+            "delta_nats": self.delta_nats > 0,
+            "contrast_bands": 1 <= self.contrast_bands <= 256,
+            "most_counts": 1 <= self.most_counts <= 255,
+            "trigger_low_hz": self.trigger_low_hz >= 0,
             "trigger_high_hz": self.trigger_low_hz < self.trigger_high_hz <= self.rate_hz / 2,
-            "jump_nats": 0 < self.jump_nats,
-            "floor_rise_nats": 0 <= self.floor_rise_nats,
+            "jump_nats": self.jump_nats > 0,
+            "attack_s": 0 < self.attack_s <= 60,
+            "memory_s": 0 < self.memory_s <= 60,
+            "settle_s": 0 < self.settle_s <= 60,
         }
         for name, right in checks.items():
             if not right:
@@ -95,7 +101,7 @@ class MelOnset:
     @property
     def size(self) -> int:
         """Number of count lines."""
-        return 3 * self.bands
+        return 4 * self.bands
 
     @property
     def steps(self) -> int:
@@ -174,13 +180,26 @@ class MelOnset:
         return inside.astype(np.float64)
 
     def onset_frame(self, trigger: FloatArray) -> int:
-        """Return the first frame whose trigger energy jumps above the floor, or 0."""
+        """Return the frame of the onset.
+
+        A jump is a frame `jump_nats` above every frame of the last `memory_s` but the newest
+        `attack_s`, in which a word may still be rising. The onset is the last jump within
+        `settle_s` of the first, so that a click, a breath or the start of the recording before
+        the word's loudest part does not count; without a jump it is the first frame.
+        """
         # A frame of digital silence is taken for 90 dB below the loudest frame so far.
         energy = np.log(trigger + 1e-9 * np.maximum.accumulate(trigger) + 1e-300)
-        rise = self.floor_rise_nats * np.arange(len(energy))
-        floor = np.minimum.accumulate(energy - rise) + rise
-        jumped = energy[1:] > floor[:-1] + self.jump_nats
-        return int(jumped.argmax()) + 1 if jumped.any() else 0
+        attack, memory, settle = (
+            max(1, round(span / self.hop_s))
+            for span in (self.attack_s, self.memory_s, self.settle_s)
+        )
+        before = np.concatenate((np.full(attack + memory - 1, -np.inf), energy[:-attack]))
+        windows = np.lib.stride_tricks.sliding_window_view(before, memory)
+        loudest = windows[: len(energy)].max(axis=1)
+        jumps = np.flatnonzero(np.isfinite(loudest) & (energy > loudest + self.jump_nats))
+        if jumps.size == 0:
+            return 0
+        return int(jumps[jumps <= jumps[0] + settle][-1])
 
     def counts(self, bands: FloatArray, onset: int) -> FloatArray:
         """Return the counts [steps, size] of the word whose onset is frame `onset`."""
@@ -194,21 +213,28 @@ class MelOnset:
         peak = np.log(peak[np.minimum(np.arange(len(peak)) + ahead, len(peak) - 1)] + 1e-300)
         floor = (peak - self.range_nats)[:, None]
         level = np.maximum(np.log(part + 1e-300), floor)
-        heights = np.round((level - floor) / self.range_nats * self.level_counts)
-        rises, falls = self._deltas(level)
-        kept = np.concatenate((heights, rises, falls), axis=1)[: self.steps - quiet]
+        height = (level - floor) / self.range_nats * self.level_counts
+        moved = self._deltas(level)
+        signed = np.concatenate((moved, -moved, 2 * (height - self._neighbours(height))), axis=1)
+        events = np.clip(np.round(signed), 0, self.most_counts)
+        kept = np.concatenate((np.round(height), events), axis=1)[: self.steps - quiet]
         out[quiet : quiet + len(kept)] = kept
         return out
 
-    def _deltas(self, level: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return the counts of rises and of falls by send on delta, each [frames, bands]."""
+    def _deltas(self, level: FloatArray) -> FloatArray:
+        """Return signed send-on-delta counts, [frames, bands]."""
         reference = level[0].copy()
         moved = np.zeros_like(level)
         for frame in range(1, len(level)):
             moved[frame] = np.trunc((level[frame] - reference) / self.delta_nats)
             reference += moved[frame] * self.delta_nats
-        most = float(self.delta_counts)
-        return np.clip(moved, 0.0, most), np.clip(-moved, 0.0, most)
+        return moved
+
+    def _neighbours(self, height: FloatArray) -> FloatArray:
+        """Return the mean over the bands up to `contrast_bands` away, [frames, bands]."""
+        distance = np.abs(np.subtract.outer(np.arange(self.bands), np.arange(self.bands)))
+        near = (distance <= self.contrast_bands).astype(np.float64)
+        return np.asarray(height @ (near / near.sum(axis=1)))
 
     def _stream(self, counts: FloatArray) -> EventStream:
         step, line = np.nonzero(counts)
@@ -224,7 +250,7 @@ class MelOnset:
 
     def _bin_hz(self) -> FloatArray:
         frame = self._samples(self.frame_s)
-        return np.arange(frame // 2 + 1) * (self.rate_hz / frame)
+        return np.asarray(np.arange(frame // 2 + 1) * (self.rate_hz / frame), np.float64)
 
     def _samples(self, seconds: float) -> int:
         return round(seconds * self.rate_hz)
