@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
 from importlib.metadata import version
 
+import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CollectorRegistry
@@ -15,7 +16,7 @@ from starlette.responses import Response
 
 from api import openapi
 from api.draining import drain_on_signal
-from api.errors import ClientGone, QueueFull, make_problem, problem_response, respond
+from api.errors import ClientGone, QueueFull, make_problem, problem_response, respond, told
 from api.logs import configure_logging
 from api.metrics import forget_dead_workers
 from api.middleware import Observed
@@ -28,6 +29,8 @@ from backends.errors import BackendError
 from backends.registry import InvalidTarget, Registry
 from fusion.errors import FusionError
 from fusion.shelf import Shelf
+
+log = structlog.get_logger("snn_fusion")
 
 
 def create_app(
@@ -118,6 +121,8 @@ def _add_error_handlers(app: FastAPI) -> None:
 
 
 async def _known(request: Request, error: Exception) -> Response:
+    if isinstance(error, BackendError) and str(error) != told(error):
+        log.warning("target failed", error=str(error))
     return problem_response(error, notes_of(request).request_id)
 
 

@@ -134,7 +134,7 @@ def problem_response(error: Exception, request_id: str) -> Response:
     """Return the reply to a request that failed; what is unexpected stays out of it."""
     status, kind, title = status_of(error)
     known = status != UNEXPECTED[0]
-    detail = str(error) if known else "the log holds the details under this request id"
+    detail = told(error) if known else "the log holds the details under this request id"
     reply = make_problem(status, kind, title, detail, request_id)
     if isinstance(error, FusionError):
         reply["field"] = error.field
@@ -153,6 +153,11 @@ def problem_response(error: Exception, request_id: str) -> Response:
     if isinstance(error, QueueFull):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     return respond(reply, headers)
+
+
+def told(error: Exception) -> str:
+    """Return what a caller is told of an expected error: not what a child process printed."""
+    return str(error).partition("\n")[0].removesuffix("; it last printed:")
 
 
 def make_problem(status: int, kind: str, title: str, detail: str, request_id: str) -> ProblemReply:

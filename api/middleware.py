@@ -1,7 +1,7 @@
 """Around every request: its id, its metrics, its log line, and a reply if all else failed."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import structlog
 from starlette.datastructures import MutableHeaders
@@ -35,41 +35,64 @@ class Observed:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        notes = make_notes(scope)
-        status = 0
-        started = time.perf_counter()
-
-        async def observed_send(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = notes.request_id
-                headers["X-Content-Type-Options"] = "nosniff"
-            await send(message)
-
-        with structlog.contextvars.bound_contextvars(request_id=notes.request_id):
+        exchange = _Exchange(make_notes(scope), scope, send, self._observe)
+        request_id = exchange.notes.request_id
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
-                await self._app(scope, receive, observed_send)
+                await self._app(scope, receive, exchange.send)
             except Exception as error:
                 log.exception("request failed unexpectedly")
-                if status == 0:
-                    reply = problem_response(error, notes.request_id)
-                    await reply(scope, receive, observed_send)
+                if not exchange.status:
+                    await problem_response(error, request_id)(scope, receive, exchange.send)
             finally:
-                self._observe(scope, notes, status, time.perf_counter() - started)
+                exchange.end()
 
-    def _observe(self, scope: Scope, notes: Notes, status: int, seconds: float) -> None:
-        path = scope["path"]
+    def _observe(self, exchange: "_Exchange", seconds: float) -> None:
+        path, method = exchange.scope["path"], exchange.scope["method"]
         route = path if path in self._paths else "unmatched"
-        self._metrics.observe_request(route, scope["method"], status, seconds)
+        self._metrics.observe_request(route, method, exchange.status, seconds)
         tell = log.debug if path.startswith(QUIET) else log.info
         tell(
             "request",
-            method=scope["method"],
+            method=method,
             route=route,
-            status=status,
+            status=exchange.status,
             duration_ms=round(1000 * seconds, 3),
-            model=notes.model,
-            target=notes.target,
+            model=exchange.notes.model,
+            target=exchange.notes.target,
         )
+
+
+class _Exchange:
+    """One request and its reply, observed once: before its last bytes go out.
+
+    So whoever has read a reply finds it counted, whichever worker process is asked.
+    """
+
+    def __init__(
+        self, notes: Notes, scope: Scope, send: Send, observe: Callable[["_Exchange", float], None]
+    ) -> None:
+        self.notes = notes
+        self.scope = scope
+        self.status = 0
+        self._send = send
+        self._observe = observe
+        self._started = time.perf_counter()
+        self._ended = False
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the reply, with the headers that every reply has."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-Id"] = self.notes.request_id
+            headers["X-Content-Type-Options"] = "nosniff"
+        elif not message.get("more_body", False):
+            self.end()
+        await self._send(message)
+
+    def end(self) -> None:
+        """Observe the request, unless that has been done."""
+        if not self._ended:
+            self._ended = True
+            self._observe(self, time.perf_counter() - self._started)

@@ -123,6 +123,8 @@ def load_settings(**overrides: Any) -> Settings:
 def _lines(error: ValidationError) -> list[str]:
     lines = []
     for problem in error.errors():
+        if problem["type"] == "default_factory_not_called":  # only a consequence of another one
+            continue
         message = problem["msg"].removeprefix("Value error, ")
         if problem["loc"]:
             name = f"{PREFIX}{problem['loc'][0]}".upper()

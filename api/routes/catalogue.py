@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.errors import told
 from api.replies import (
     ModelReply,
     ModelsReply,
@@ -84,9 +85,9 @@ def _why_not(service: Service, name: str) -> tuple[str | None, str | None]:
     try:
         service.registry.backend(name).available()
     except TargetUnavailable as error:
-        return error.reason, error.hint
+        return error.reason.partition("\n")[0], error.hint
     except (BackendError, InvalidTarget) as error:
-        return str(error), None
+        return told(error), None
     return None, None
 
 

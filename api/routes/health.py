@@ -8,6 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.errors import told
 from api.replies import HealthReply, RootReply
 from api.routes.common import documented, json_reply, service_of
 from api.service import Service
@@ -76,7 +77,7 @@ def _unusable(service: Service) -> list[str]:
     try:
         service.registry.backend(service.settings.target).available()
     except (BackendError, InvalidTarget) as error:
-        return [str(error)]
+        return [told(error)]
     return []
 
 

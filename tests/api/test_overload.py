@@ -1,0 +1,137 @@
+"""Full queues, deadlines, callers that leave, and targets that fail, each costing itself only."""
+
+import os
+import signal
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+from support.api_backends import Gate, HookedRegistry, erring, failing
+from support.api_models import body
+from support.api_server import answer_of, running
+
+from api.settings import load_settings
+from backends.registry import Registry
+
+
+def start(shelf_dir, registry, **settings):
+    return running(load_settings(models_dir=shelf_dir, **settings), registry=registry)
+
+
+def test_a_full_queue_is_told_at_once_and_the_queued_are_answered(shelf_dir):
+    gate = Gate()
+    limits = {"threads": 1, "max_queue": 1}
+    with start(shelf_dir, HookedRegistry(gate), **limits) as server, ThreadPoolExecutor(2) as pool:
+        running_one = pool.submit(server.fuse, body(target="hooked"))
+        assert gate.entered.acquire(timeout=60)
+        queued = pool.submit(server.fuse, body(target="hooked"))
+        while server.service.lanes["hooked"].waiting < 1:
+            pass
+        refused = server.fuse(body(target="hooked"))
+        assert refused.status_code == 503
+        assert refused.json()["type"].endswith("queue-full")
+        assert int(refused.headers["Retry-After"]) >= 1
+        assert server.fuse(body()).status_code == 200, "another target is not concerned"
+        (row,) = [
+            t for t in server.client.get("/v1/targets").json()["targets"] if t["queue"]["running"]
+        ]
+        assert row["queue"]["waiting"] == row["queue"]["max_waiting"] == 1
+        assert server.metric("snn_fusion_pending_requests", target="hooked") == 2
+        gate.opened.set()
+        assert running_one.result().status_code == queued.result().status_code == 200
+        assert server.fuse(body(target="hooked")).status_code == 200
+
+
+def test_a_deadline_that_passes_is_told_while_the_run_goes_on(shelf_dir):
+    gate = Gate()
+    with start(shelf_dir, HookedRegistry(gate), threads=1) as server:
+        late = server.fuse(body(target="hooked", deadline_s=0.2))
+        assert late.status_code == 504
+        assert "within 0.2 s" in late.json()["detail"]
+        queued = server.fuse(body(target="hooked", deadline_s=0.1))
+        assert queued.status_code == 504
+        gate.opened.set()
+        assert server.fuse(body(target="hooked")).status_code == 200
+
+
+def test_without_a_deadline_the_targets_own_holds(shelf_dir):
+    gate = Gate()
+    with start(shelf_dir, HookedRegistry(gate, max_run_s=0.1)) as server:
+        assert server.fuse(body(target="hooked")).status_code == 504
+        gate.opened.set()
+
+
+def test_a_caller_who_leaves_costs_nobody_else_anything(shelf_dir):
+    gate = Gate()
+    with start(shelf_dir, HookedRegistry(gate), threads=1) as server, ThreadPoolExecutor(1) as pool:
+        stays = pool.submit(server.fuse, body(target="hooked"))
+        assert gate.entered.acquire(timeout=60)
+        lane = server.service.lanes["hooked"]
+        url = server.client.base_url
+        with socket.create_connection((url.host, url.port)) as leaver:
+            content = b'{"target": "hooked", "sensors": {"cam": {"sample": "one"}}}'
+            head = f"POST /v1/fuse HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n\r\n"
+            leaver.sendall(head.encode() + content)
+            while lane.waiting < 1:
+                pass
+        while lane.waiting:  # its work leaves the queue while the other one still runs
+            pass
+        gate.opened.set()
+        assert answer_of(stays.result())["target"] == "hooked"
+        assert not gate.entered.acquire(blocking=False), "the leaver's work was never run"
+        while not server.metric("snn_fusion_requests_total", route="/v1/fuse", status="499"):
+            pass
+
+
+def test_a_run_that_breaks_off_is_told_and_the_next_target_answers(shelf_dir):
+    with start(shelf_dir, HookedRegistry(failing)) as server:
+        reply = server.fuse(body(target="hooked"))
+        assert reply.status_code == 502
+        assert "the child has ended" in reply.json()["detail"]
+        assert server.fuse(body()).status_code == 200
+
+
+def test_the_unforeseen_is_logged_but_not_told(shelf_dir, capsys):
+    with start(shelf_dir, HookedRegistry(erring)) as server:
+        reply = server.fuse(body(target="hooked"), **{"X-Request-Id": "find-me"})
+        assert reply.status_code == 500
+        assert reply.headers["content-type"] == "application/problem+json"
+        assert reply.headers["X-Request-Id"] == reply.json()["request_id"] == "find-me"
+        assert "secret" not in reply.text
+        assert "ZeroDivision" not in reply.text
+        assert server.metric("snn_fusion_requests_total", status="500") == 1
+    logged = capsys.readouterr().out
+    assert "secret of the house" in logged
+    assert "find-me" in logged
+
+
+def test_stopping_finishes_running_requests_and_closes_backends(shelf_dir):
+    gate = Gate()
+    registry = HookedRegistry(gate)
+    with ThreadPoolExecutor(1) as pool:
+        with start(shelf_dir, registry) as server:
+            url = f"{server.client.base_url}/v1/fuse"
+            reply = pool.submit(httpx.post, url, json=body(target="hooked"), timeout=60)
+            assert gate.entered.acquire(timeout=60)
+            threading.Timer(0.3, gate.opened.set).start()
+        assert reply.result().status_code == 200
+    assert server.service.health.draining
+    assert registry.hooked.closed.is_set()
+
+
+@pytest.mark.full
+def test_a_child_that_is_killed_costs_one_request_at_most(shelf_dir):
+    registry = Registry()
+    with start(shelf_dir, registry) as server:
+        first = answer_of(server.fuse(body(target="brian2")))
+        assert first["windows"] == answer_of(server.fuse(body()))["windows"]
+        pid = registry.backend("brian2")._host.pid
+        os.kill(pid, signal.SIGKILL)
+        again = server.fuse(body(target="brian2"))
+        assert again.status_code in (200, 502)
+        assert answer_of(server.fuse(body(target="brian2"))) == first
+        last = registry.backend("brian2")._host.pid
+    with pytest.raises(ProcessLookupError):
+        os.kill(last, 0)

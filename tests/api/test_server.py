@@ -1,0 +1,140 @@
+"""The server as a process of its own, over real HTTP, told to stop by signals."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+from support.api_models import CAM_EVENTS, body
+from support.api_server import metric
+
+START = (
+    "from api.server import serve; from api.settings import load_settings; serve(load_settings())"
+)
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+@contextmanager
+def process(shelf_dir, temporary=None, **settings):
+    """Start a server; yields it with a client; kills it if the test left it running."""
+    port = free_port()
+    chosen = {"ENV": "production", "PORT": port, "HOST": "127.0.0.1", "MODELS_DIR": shelf_dir}
+    environment = {f"SNN_FUSION_{key}": str(value) for key, value in {**chosen, **settings}.items()}
+    if temporary is not None:
+        environment["TMPDIR"] = str(temporary)
+    started = subprocess.Popen(
+        [sys.executable, "-c", START],
+        env={**os.environ, **environment, "PYTHONWARNINGS": "error"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+            yield started, client
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGKILL)
+        started.communicate()
+
+
+def wait_until_ready(started, client):
+    while started.poll() is None:
+        try:
+            if client.get("/healthz/ready").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.05)
+    raise AssertionError(started.communicate()[1])
+
+
+def alive_in_group(group):
+    """Return the processes of a process group that still run, zombies apart."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it ended while we looked
+            state, _, pgrp = path.read_text().rpartition(")")[2].split()[:3]
+            if int(pgrp) == group and state != "Z":
+                found.append(int(path.parent.name))
+    return found
+
+
+def stop(started):
+    started.send_signal(signal.SIGTERM)
+    _, logged = started.communicate(timeout=60)
+    assert alive_in_group(started.pid) == []
+    return [json.loads(line) for line in logged.splitlines()]
+
+
+def test_one_process_serves_logs_json_and_ends_on_sigterm(shelf_dir):
+    with process(shelf_dir) as (started, client):
+        wait_until_ready(started, client)
+        reply = client.post("/v1/fuse", json=body(), headers={"X-Request-Id": "one"})
+        assert reply.status_code == 200
+        assert "server" not in reply.headers
+        lines = stop(started)
+    (line,) = [one for one in lines if one.get("request_id") == "one"]
+    assert line["event"] == "request"
+    assert line["level"] == "info"
+    assert (line["method"], line["route"], line["status"]) == ("POST", "/v1/fuse", 200)
+    assert (line["model"], line["target"]) == ("listening", "numpy")
+    assert line["duration_ms"] > 0
+    assert line["timestamp"]
+
+
+def test_readiness_ends_before_the_listening_does(shelf_dir):
+    with process(shelf_dir, DRAIN_S=3) as (started, client):
+        wait_until_ready(started, client)
+        started.send_signal(signal.SIGTERM)
+        while client.get("/healthz/ready").status_code == 200:
+            pass
+        assert client.get("/healthz/ready").json()["reasons"] == ["draining"]
+        assert client.post("/v1/fuse", json=body()).status_code == 200
+        started.communicate(timeout=60)
+        assert alive_in_group(started.pid) == []
+
+
+def test_two_processes_share_their_metrics_and_leave_no_orphan(shelf_dir, tmp_path):
+    with process(shelf_dir, tmp_path, WORKERS=2) as (started, client):
+        wait_until_ready(started, client)
+        pids, sent = set(), 0
+        while len(pids) < 2:  # both have answered; every connection may reach another process
+            with httpx.Client(base_url=client.base_url, timeout=60) as another:
+                events = {"cam": {"events": CAM_EVENTS}}
+                assert another.post("/v1/fuse", json={"sensors": events}).status_code == 200
+                sent += 1
+                text = another.get("/metrics").text
+            # Whichever process is asked knows what all of them did.
+            assert metric(text, "snn_fusion_requests_total", route="/v1/fuse") == sent
+            spikes = metric(text, "snn_fusion_spikes_processed_total", source="input")
+            assert spikes == sent * len(CAM_EVENTS["times_us"])
+            assert text.count("snn_fusion_fusion_quality_score{") == 1
+            (folder,) = tmp_path.glob("snn-fusion-metrics-*")
+            pids = {path.name for path in folder.glob("histogram_*.db")}
+        lines = stop(started)
+        assert not folder.exists()
+        assert len({line.get("request_id") for line in lines if "route" in line}) >= sent
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [({"TARGET": "nope"}, "SNN_FUSION_TARGET"), ({"MODEL": "nope"}, "SNN_FUSION_MODEL")],
+)
+def test_names_that_do_not_exist_stop_the_start(shelf_dir, settings, says):
+    with process(shelf_dir, **settings, WORKERS=2) as (started, _):
+        _, logged = started.communicate(timeout=60)
+        assert started.returncode != 0
+        assert says in logged

@@ -1,0 +1,91 @@
+from pathlib import Path
+
+import pytest
+
+from api.app import create_app
+from api.settings import EXAMPLES, InvalidSettings, Settings, effective, load_settings
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch):
+    for name in effective(Settings.model_construct()):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_the_defaults_suit_one_machine():
+    settings = load_settings()
+    assert (settings.env, settings.log_level, settings.workers) == ("development", "INFO", 1)
+    assert (settings.host, settings.port) == ("127.0.0.1", 8080)
+    assert (settings.target, settings.targets, settings.model) == ("numpy", (), None)
+    assert settings.models_dir == EXAMPLES == Path(__file__).parents[2] / "examples"
+
+
+@pytest.mark.parametrize("env", ["production", "staging"])
+def test_outside_development_every_address_is_bound_unless_one_is_set(monkeypatch, env):
+    monkeypatch.setenv("SNN_FUSION_ENV", env)
+    assert load_settings().host == "0.0.0.0"
+    monkeypatch.setenv("SNN_FUSION_HOST", "127.0.0.2")
+    assert load_settings().host == "127.0.0.2"
+
+
+def test_options_come_before_the_environment(monkeypatch):
+    monkeypatch.setenv("SNN_FUSION_PORT", "9000")
+    monkeypatch.setenv("SNN_FUSION_TARGETS", "brian2, numpy")
+    assert load_settings().port == 9000
+    assert load_settings(port=9001).port == 9001
+    assert load_settings().targets == ("brian2", "numpy")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("ENV", "prod", "production"),
+        ("LOG_LEVEL", "LOUD", "DEBUG"),
+        ("WORKERS", "0", "greater than or equal to 1"),
+        ("PORT", "http", "integer"),
+        ("PORT", "70000", "65535"),
+        ("PORT", "tcp://10.0.0.1:8080", "enableServiceLinks"),
+        ("MAX_DURATION_S", "nan", "finite"),
+        ("MODELS_DIR", "/no/such/folder", "is not a folder"),
+        ("HW_CONFIGS", "/no/such/folder", "is not a folder"),
+    ],
+)
+def test_a_wrong_value_names_its_variable(monkeypatch, name, value, says):
+    monkeypatch.setenv(f"SNN_FUSION_{name}", value)
+    with pytest.raises(InvalidSettings) as caught:
+        load_settings()
+    message = str(caught.value)
+    assert message.startswith(f"SNN_FUSION_{name}: {value!r}: ") or name == "MAX_DURATION_S"
+    assert f"SNN_FUSION_{name}" in message
+    assert says in message
+    assert len(message.splitlines()) == 1
+
+
+def test_every_wrong_value_is_told(monkeypatch):
+    monkeypatch.setenv("SNN_FUSION_PORT", "x")
+    monkeypatch.setenv("SNN_FUSION_WORKERS", "y")
+    with pytest.raises(InvalidSettings) as caught:
+        load_settings()
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_the_default_target_must_be_served(monkeypatch):
+    monkeypatch.setenv("SNN_FUSION_TARGETS", "brian2")
+    with pytest.raises(InvalidSettings, match="SNN_FUSION_TARGET: 'numpy' is not among"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("target", "nope"), ("targets", "numpy,nope"), ("model", "nope")]
+)
+def test_names_that_do_not_exist_name_their_variable(shelf_dir, name, value):
+    settings = load_settings(models_dir=shelf_dir, **{name: value})
+    with pytest.raises(InvalidSettings, match=f"SNN_FUSION_{name.upper()}: .*'nope'"):
+        create_app(settings)
+
+
+def test_the_effective_settings_are_plain_text():
+    shown = effective(load_settings(targets="numpy,brian2"))
+    assert shown["SNN_FUSION_PORT"] == "8080"
+    assert shown["SNN_FUSION_TARGETS"] == "numpy,brian2"
+    assert shown["SNN_FUSION_MODEL"] == ""

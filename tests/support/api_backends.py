@@ -1,0 +1,76 @@
+"""Backends that misbehave, under targets of a registry that a test passes in."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+from backends.base import Backend, Program, Target
+from backends.errors import RunFailed
+from backends.numpy_backend import NumpyBackend
+from backends.registry import Registry
+
+
+class Hooked(NumpyBackend):
+    """The NumPy backend, whose programs call a hook before every run."""
+
+    def __init__(self, target: Target, hook: Callable[[], None]) -> None:
+        super().__init__(target)
+        self.hook = hook
+        self.closed = threading.Event()
+
+    def compile(self, graph, contract):
+        return HookedProgram(super().compile(graph, contract), self)
+
+    def close(self):
+        self.closed.set()
+
+
+class HookedProgram(Program):
+    """A program that calls its backend's hook before every run."""
+
+    def __init__(self, inner: Program, backend: Hooked) -> None:
+        self._inner = inner
+        self._backend = backend
+
+    def run(self, batch, state=None, record=(), deadline_s=None):
+        self._backend.hook()
+        return self._inner.run(batch, state, record, deadline_s)
+
+
+class HookedRegistry(Registry):
+    """The shipped targets and one more, `hooked`, whose runs call `hook`."""
+
+    def __init__(self, hook: Callable[[], None], max_run_s: float = 60.0) -> None:
+        super().__init__()
+        target = replace(self.targets["numpy"], name="hooked", max_run_s=max_run_s)
+        self.targets = {**self.targets, "hooked": target}
+        self.hooked = Hooked(target, hook)
+
+    def backend(self, name: str) -> Backend:
+        return self.hooked if name == "hooked" else super().backend(name)
+
+    def close(self) -> None:
+        self.hooked.close()
+        super().close()
+
+
+class Gate:
+    """A hook at which runs wait until the test opens it."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Semaphore(0)
+        self.opened = threading.Event()
+
+    def __call__(self) -> None:
+        self.entered.release()
+        assert self.opened.wait(60)
+
+
+def failing() -> None:
+    """Break off, as the host of a child does when the child dies."""
+    raise RunFailed("target 'hooked' broke off: the child has ended")
+
+
+def erring() -> None:
+    """Fail in a way that nobody foresaw."""
+    raise ZeroDivisionError("secret of the house")
