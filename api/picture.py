@@ -24,7 +24,7 @@ def draw_answer(reply: Mapping[str, Any], path: Path, title: str = "") -> None:
     rasters = dict(reply["spikes"])
     figure = Figure(figsize=(11, 1.2 + 1.7 * max(2, len(rasters))), layout="constrained")
     figure.suptitle(title, color=INK)
-    left, right = figure.subfigures(1, 2, width_ratios=(2, 1))
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(2, 1))[0]
     axes = left.subplots(len(rasters), 1, sharex=True, squeeze=False)[:, 0]
     for axis, (node, spikes) in zip(axes, rasters.items(), strict=True):
         _raster(axis, node, spikes, reply["dt_s"])
