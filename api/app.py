@@ -67,14 +67,19 @@ def create_app(
         lifespan=_lifespan(service, own_signals),
     )
     app.state.service = service
-    app.include_router(catalogue.router)
-    app.include_router(health.router)
-    app.add_route("/v1/fuse", fuse, methods=["POST"])
+    _add_routes(app)
     _add_error_handlers(app)
     openapi.install(app)
-    paths = {"/v1/fuse", "/docs", "/redoc", "/openapi.json", *app.openapi()["paths"]}
+    paths = {"/docs", "/redoc", "/openapi.json", *app.openapi()["paths"]}
     app.add_middleware(Observed, metrics=service.metrics, paths=paths)
     return app
+
+
+def _add_routes(app: FastAPI) -> None:
+    app.include_router(catalogue.router)
+    app.include_router(health.router)
+    # A plain Starlette route: the body stays as it is. `openapi` documents it.
+    app.add_route("/v1/fuse", fuse, methods=["POST"])
 
 
 def make_registry(settings: Settings) -> Registry:

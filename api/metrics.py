@@ -3,8 +3,10 @@
 import os
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
+from typing import Literal
 
 from prometheus_client import (
     CollectorRegistry,
@@ -40,53 +42,32 @@ class Metrics:
         self._registry = registry
         self._lock = Lock()
         self._quality: dict[tuple[str, str], dict[str, float]] = {}
-        self.requests = Counter(
-            "snn_fusion_requests_total",
-            "Requests answered.",
-            ("route", "method", "status"),
-            registry=registry,
+        make = _Maker(registry)
+        place = ("model", "target")
+        self.requests = make.counter("requests", "Requests answered", "route", "method", "status")
+        self.duration = make.histogram("request_duration", "From first byte to reply", "route")
+        self.run_seconds = make.histogram("run", "Time in the engine alone", *place)
+        self.queue_seconds = make.histogram("queue", "Time waited for the target", "target")
+        self.spikes = make.counter(
+            "spikes_processed",
+            "Sensor events that drove a network (input), and its neurons' spikes (network)",
+            *(*place, "source"),
         )
-        self.duration = _histogram(
-            "request_duration_seconds", "From first byte to reply.", ("route",), registry
+        self.synaptic_events = make.counter(
+            "synaptic_events", "Synapses that carried activity", *place
         )
-        self.run_seconds = _histogram(
-            "run_seconds", "Time in the engine alone.", ("model", "target"), registry
+        self.outside_events = make.counter(
+            "outside_window_events", "Events behind the window's end", "model", "sensor"
         )
-        self.queue_seconds = _histogram(
-            "queue_seconds", "Time a request waited for its target.", ("target",), registry
-        )
-        self.spikes = Counter(
-            "snn_fusion_spikes_processed_total",
-            "Spikes: sensor events that drove a network (input) and its neurons' (network).",
-            ("model", "target", "source"),
-            registry=registry,
-        )
-        self.synaptic_events = Counter(
-            "snn_fusion_synaptic_events_total",
-            "Synapses that carried activity.",
-            ("model", "target"),
-            registry=registry,
-        )
-        self.outside_events = Counter(
-            "snn_fusion_outside_window_events_total",
-            "Events that lay behind the end of the window and were not used.",
-            ("model", "sensor"),
-            registry=registry,
-        )
-        self.pending = Gauge(
-            "snn_fusion_pending_requests",
-            "Requests that wait for or run on a target.",
-            ("target",),
-            registry=registry,
-            multiprocess_mode="livesum",
+        self.pending = make.gauge(
+            "pending_requests", "Requests that wait for or run on a target", "livesum", "target"
         )
         self._gauges = {
-            part: Gauge(
-                f"snn_fusion_fusion_quality_{part}",
-                f"Exponential average of the fused answers' {part}.",
-                ("model", "target"),
-                registry=registry,
-                multiprocess_mode="mostrecent",
+            part: make.gauge(
+                f"fusion_quality_{part}",
+                f"Exponential average of the fused answers' {part}",
+                "mostrecent",
+                *place,
             )
             for part in ("score", "certainty", "conflict", "coverage")
         }
@@ -122,10 +103,24 @@ class Metrics:
         return generate_latest(every)
 
 
-def _histogram(
-    name: str, text: str, labels: tuple[str, ...], registry: CollectorRegistry
-) -> Histogram:
-    return Histogram(f"snn_fusion_{name}", text, labels, buckets=BUCKETS_S, registry=registry)
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    """Makes metrics of one registry, all under one prefix."""
+
+    registry: CollectorRegistry
+
+    def counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"snn_fusion_{name}_total", text, labels, registry=self.registry)
+
+    def histogram(self, name: str, text: str, *labels: str) -> Histogram:
+        name = f"snn_fusion_{name}_seconds"
+        return Histogram(name, text, labels, buckets=BUCKETS_S, registry=self.registry)
+
+    def gauge(
+        self, name: str, text: str, mode: Literal["livesum", "mostrecent"], *labels: str
+    ) -> Gauge:
+        name = f"snn_fusion_{name}"
+        return Gauge(name, text, labels, registry=self.registry, multiprocess_mode=mode)
 
 
 def forget_dead_workers(environ: Mapping[str, str] = os.environ) -> None:

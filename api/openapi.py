@@ -72,19 +72,6 @@ def schemas() -> dict[str, Any]:
 
 def fuse_operation() -> dict[str, Any]:
     """Return the OpenAPI operation of `POST /v1/fuse`."""
-    answers: dict[str, Any] = {
-        "200": {
-            "description": "The fused answer, under the contract that it echoes.",
-            "content": {JSON: {"schema": _ref("FuseReply"), "example": REPLY}},
-        }
-    }
-    for status, text in PROBLEM_STATUSES.items():
-        example = {"example": PROBLEM} if status == "422" else {}
-        content = {PROBLEM_JSON: {"schema": _ref("ProblemReply"), **example}}
-        answers[status] = {"description": text, "content": content}
-    answers["503"]["headers"] = {
-        "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}
-    }
     return {
         "tags": ["fusion"],
         "operationId": "fuse",
@@ -112,8 +99,25 @@ def fuse_operation() -> dict[str, Any]:
                 BINARY: {"schema": {"type": "string", "format": "binary"}},
             },
         },
-        "responses": answers,
+        "responses": _answers(),
     }
+
+
+def _answers() -> dict[str, Any]:
+    answers: dict[str, Any] = {
+        "200": {
+            "description": "The fused answer, under the contract that it echoes.",
+            "content": {JSON: {"schema": _ref("FuseReply"), "example": REPLY}},
+        }
+    }
+    for status, text in PROBLEM_STATUSES.items():
+        example = {"example": PROBLEM} if status == "422" else {}
+        content = {PROBLEM_JSON: {"schema": _ref("ProblemReply"), **example}}
+        answers[status] = {"description": text, "content": content}
+    answers["503"]["headers"] = {
+        "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}
+    }
+    return answers
 
 
 def _ref(name: str) -> dict[str, str]:

@@ -7,8 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.job import Job
-from api.replies import FuseReply, QualityReply, SensorReply, SpikesReply, TraceReply, WindowReply
-from backends.fuse import FusedAnswer
+from api.replies import (
+    CountsReply,
+    FuseReply,
+    QualityReply,
+    SensorReply,
+    SpikesReply,
+    TraceReply,
+    WindowReply,
+)
+from backends.fuse import FusedAnswer, SampleCounts
 from fusion.manifest import Manifest
 from fusion.window import FusedWindow, manifest_of
 
@@ -30,11 +38,7 @@ def fuse_reply(job: Job, answer: FusedAnswer, request_id: str, queue_s: float) -
         "windows": [window_reply(one, manifest.labels) for one in answer.windows],
         "spikes": spikes_reply(answer.recorded),
         "recorded": traces_reply(answer.recorded, traced),
-        "counts": {
-            "synaptic_events": answer.counts.synaptic_events,
-            "neuron_updates": answer.counts.neuron_updates,
-            "spikes": dict(answer.counts.spikes),
-        },
+        "counts": counts_reply(answer.counts),
         "energy": None,
         "energy_reason": f"target {job.target.name!r} gives no energy of a run",
         "timing": {
@@ -44,6 +48,15 @@ def fuse_reply(job: Job, answer: FusedAnswer, request_id: str, queue_s: float) -
             "total_s": time.perf_counter() - job.started,
         },
         "warnings": warnings_of(answer, manifest),
+    }
+
+
+def counts_reply(counts: SampleCounts) -> CountsReply:
+    """Return the work done for one answer."""
+    return {
+        "synaptic_events": counts.synaptic_events,
+        "neuron_updates": counts.neuron_updates,
+        "spikes": dict(counts.spikes),
     }
 
 

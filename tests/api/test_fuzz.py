@@ -10,7 +10,7 @@ from support.api_server import tensor
 from api.requests import FuseRequest
 
 FUZZ = settings(
-    max_examples=150,
+    max_examples=60,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

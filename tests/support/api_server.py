@@ -111,3 +111,17 @@ def answer_of(reply: httpx.Response) -> dict[str, Any]:
     assert reply.status_code == 200, reply.text
     answer: dict[str, Any] = reply.json()
     return {key: value for key, value in answer.items() if key not in ("request_id", "timing")}
+
+
+def refused(reply: httpx.Response, status: int, *says: str) -> dict[str, Any]:
+    """Return the problem in a reply, after checking its form, its status and what it says."""
+    assert reply.headers["content-type"] == "application/problem+json"
+    problem: dict[str, Any] = reply.json()
+    assert reply.status_code == problem["status"] == status, problem
+    assert problem["request_id"] == reply.headers["X-Request-Id"]
+    assert problem["title"]
+    assert problem["type"].startswith("urn:snn-fusion:problem:")
+    for part in says:
+        assert part in problem["detail"], problem["detail"]
+    assert "Traceback" not in reply.text
+    return problem
