@@ -137,6 +137,15 @@ def test_two_processes_share_their_metrics_and_leave_no_orphan(shelf_dir, tmp_pa
         assert len({line.get("request_id") for line in lines if "route" in line}) >= sent
 
 
+def test_the_environment_alone_describes_an_application(shelf_dir):
+    code = "from api.app import from_environment; print(from_environment().title)"
+    environment = {**os.environ, "SNN_FUSION_MODELS_DIR": str(shelf_dir), "PYTHONWARNINGS": "error"}
+    made = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert made.stdout == "SNN Fusion\n"
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [({"TARGET": "nope"}, "SNN_FUSION_TARGET"), ({"MODEL": "nope"}, "SNN_FUSION_MODEL")],
