@@ -1,0 +1,1 @@
+"""Spoken digits seen by an event camera: data, noise, training and scoring of the model here."""
