@@ -113,7 +113,11 @@ def _lifespan(
         finally:
             service.health.drain()
             warm_up.cancel()
-            await asyncio.to_thread(service.close)
+            try:
+                async with asyncio.timeout(service.settings.shutdown_s):
+                    await asyncio.to_thread(service.close)
+            except TimeoutError:  # a run that hangs; its child process ends with this one
+                log.warning("backends did not close in time")
 
     return lifespan
 

@@ -9,7 +9,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from api import render
-from api.errors import LimitExceeded, UnknownName, status_of
+from api.errors import LimitExceeded, UnknownName, status_of, told
 from api.health import Health
 from api.intake import Body, Parsed, parse, read_recordings
 from api.job import Job
@@ -92,9 +92,15 @@ class Service:
                 self.programs.get(model, name, contract)
                 self._wiring(model, contract)
             except Exception as error:  # one bad model must not keep the others from being served
-                self.health.problems[model.name] = str(error)
+                self.health.problems[model.name] = told(error)
                 unknown = status_of(error)[0] == 500
-                log.warning("model not ready", model=model.name, target=name, exc_info=unknown)
+                log.warning(
+                    "model not ready",
+                    model=model.name,
+                    target=name,
+                    error=str(error),
+                    exc_info=unknown,
+                )
         self.health.started = True
 
     def close(self) -> None:
