@@ -78,7 +78,7 @@ class FuseRequest(_Part, frozen=True):
     profile: Annotated[str | None, Meta(description="Contract profile.")] = None
     dt_s: Annotated[Positive | None, Meta(description="Seconds per time step.")] = None
     contract: Annotated[
-        dict[str, bool | Int64 | float | str],
+        dict[str, bool | Int64 | float | str | None],
         Meta(description="Contract fields that override the profile's."),
     ] = field(default_factory=dict)
     seed: Annotated[

@@ -176,13 +176,17 @@ def test_a_target_without_its_backend_is_unavailable_with_a_hint(server):
 
 
 def test_a_model_that_a_target_cannot_run_is_refused_with_every_violation(server):
-    wrong = {"membrane_reads": "old_current", "synapse_order": "add_then_decay"}
-    problem = refused(server.fuse(body(contract=wrong)), 422, "membrane_reads")
-    assert [one["node"] for one in problem["violations"]] == [
-        "contract.membrane_reads",
-        "contract.synapse_order",
-    ]
-    assert problem["violations"][0]["allowed"] == "new_current"
+    problem = refused(server.fuse(body(target="tiny")), 422, "cam_li", "float64")
+    violations = {one["node"]: one for one in problem["violations"]}
+    assert set(violations) == {"cam_li", "mic_li", "contract.arithmetic"}
+    assert violations["cam_li"]["used"] == "LI"
+    assert violations["contract.arithmetic"] == {
+        "node": "contract.arithmetic",
+        "limit": "choice",
+        "used": "float64",
+        "allowed": "float32",
+        "nearest_feasible": "float32",
+    }
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "multipart/form-data", "application/xml", "x"])

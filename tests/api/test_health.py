@@ -1,7 +1,8 @@
 import threading
 
+import nir
 from support.api_backends import HookedRegistry
-from support.api_models import body, write_shelf
+from support.api_models import body, listening_graph, write_shelf
 from support.api_server import running
 
 from api.settings import load_settings
@@ -64,18 +65,17 @@ def test_a_model_that_cannot_be_compiled_does_not_keep_the_others_down(tmp_path)
     shelf = write_shelf(tmp_path)
     text = (shelf / "listening" / "fusion.yaml").read_text()
     (shelf / "other").mkdir()
-    (shelf / "other" / "graph.nir").write_bytes((shelf / "listening" / "graph.nir").read_bytes())
-    old = "contract:\n  membrane_reads: old_current\n"
-    (shelf / "other" / "fusion.yaml").write_text(
-        old + text.replace("name: listening", "name: other")
-    )
+    graph = listening_graph()
+    graph.nodes["cam_li"].tau = -graph.nodes["cam_li"].tau
+    nir.write(shelf / "other" / "graph.nir", graph)
+    (shelf / "other" / "fusion.yaml").write_text(text.replace("name: listening", "name: other"))
     with running(load_settings(models_dir=shelf, model="listening")) as server:
         server.wait_until_ready()
         reply = server.client.get("/healthz/startup")
         assert reply.status_code == 200
-        assert "membrane_reads" in reply.json()["problems"]["other"]
+        assert "cam_li.tau" in reply.json()["problems"]["other"]
         models = {m["name"]: m for m in server.client.get("/v1/models").json()["models"]}
-        assert "membrane_reads" in models["other"]["problem"]
+        assert "cam_li.tau" in models["other"]["problem"]
         assert server.fuse(body()).status_code == 200
         assert server.fuse(body(model="other")).status_code == 422
 

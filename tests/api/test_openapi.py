@@ -30,7 +30,7 @@ def test_replies_of_fuse_are_as_documented(server, document, sent):
     [
         (body(model="nope"), "404"),
         (body(dt_s=1e-5), "422"),
-        (body(contract={"membrane_reads": "old_current"}), "422"),
+        (body(target="tiny"), "422"),
         (body(target="absent"), "503"),
         ({"sensors": {"cam": {"sample": "nope"}}}, "404"),
     ],
