@@ -7,6 +7,7 @@ import nir
 
 from backends.base import Capabilities, Violation
 from fusion.contract import ExecutionContract
+from simulators.flatten import flatten
 from simulators.neurons import Neuron
 from simulators.operations import Weights
 from simulators.plan import Plan, make_plan
@@ -29,7 +30,7 @@ def check_plan(
     Raises:
         InvalidModel: if the graph cannot be run anywhere.
     """
-    violations = _node_types(graph, capabilities)
+    violations = _node_types(flatten(graph), capabilities)
     violations += _choices(contract, capabilities, supported)
     if not violations:
         violations += _sizes(make_plan(graph, contract), capabilities)

@@ -10,9 +10,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from fusion.errors import InvalidContract
+from fusion.profiles import PROFILES
+
+__all__ = ["CHOICES", "PROFILES", "ExecutionContract", "make_contract"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,20 +27,31 @@ class ExecutionContract:
 
     Attributes:
         dt_s: seconds per step.
+        time_unit: what the file's time constants and delays count: `seconds`, `milliseconds`, or
+            `steps` of this run.
         integrator: `forward_euler` uses the factor dt/τ, `exponential` 1 − exp(−dt/τ), exact for
             an input that is constant over the step.
         arithmetic_form: `increment` computes v += a·((v_leak − v) + R·I), `decay` computes
             v = (1 − a)·v + (a·R)·I + a·v_leak: the same mathematics, other rounding.
         reset: `to_v_reset` sets v to v_reset, `subtract_threshold` takes the threshold off.
-        reset_timing: when the reset acts.
+        reset_timing: when the reset acts: in the `same_step` as the spike, or on the next step
+            before (`next_step_before_input`) or after (`next_step_after_input`) the membrane has
+            decayed and taken its input; `to_v_reset` then loses that input.
         spike_condition: `>` or `>=` against the threshold.
-        spikes_per_step: `one`, or `floor` for ⌊v/θ⌋ spikes in one step.
+        spikes_per_step: `one`, or `floor` for ⌊v/θ⌋ spikes in one step; `subtract_threshold`
+            then takes off as many thresholds.
         membrane_reads: whether the membrane sees this step's synaptic current or the last one's.
         synapse_order: whether the synaptic current decays before or after the input is added.
-        input_gain: take the gain R and w_in from the `file`, or use 1 (`unit`).
+        input_gain: take the gain R and w_in from the `file`, use 1 for both (`unit`), or add what
+            arrives at a neuron as it is, without R or w_in and without the rate (`direct`).
+        if_gain: whether `I` and `IF` multiply their input by R and the time step (`r_dt`) or by R
+            alone (`r`).
         initial_v: membrane potential before the first step.
-        feedforward_delay_steps: delay of every weighted feed-forward connection.
-        recurrent_delay_steps: delay of an edge that closes a cycle.
+        v_min: lower bound of every membrane potential, applied at the end of a step, or None.
+        feedforward_delay_steps: delay of every weighted node that is not late already because a
+            loop's delay lies on it.
+        recurrent_delay_steps: delay of an edge that closes a cycle; 0 is possible where every loop
+            passes a synaptic current, which then takes the spikes of this step last.
         recurrent_delay_at: whether a loop's delay sits on the `spikes` (a bias inside the loop then
             acts from the first step on) or `after_weights`.
         binning: how events that fall into one step count.
@@ -47,6 +61,7 @@ class ExecutionContract:
     """
 
     dt_s: float
+    time_unit: Literal["seconds", "milliseconds", "steps"]
     integrator: Literal["forward_euler", "exponential"]
     arithmetic_form: Literal["increment", "decay"]
     reset: Literal["to_v_reset", "subtract_threshold"]
@@ -55,8 +70,10 @@ class ExecutionContract:
     spikes_per_step: Literal["one", "floor"]
     membrane_reads: Literal["new_current", "old_current"]
     synapse_order: Literal["decay_then_add", "add_then_decay"]
-    input_gain: Literal["file", "unit"]
+    input_gain: Literal["file", "unit", "direct"]
+    if_gain: Literal["r_dt", "r"]
     initial_v: Literal["zero", "v_leak", "v_reset"]
+    v_min: float | None
     feedforward_delay_steps: int
     recurrent_delay_steps: int
     recurrent_delay_at: Literal["spikes", "after_weights"]
@@ -66,10 +83,11 @@ class ExecutionContract:
     exact: bool
 
     def __post_init__(self) -> None:
-        number = isinstance(self.dt_s, int | float) and not isinstance(self.dt_s, bool)
-        if not (number and math.isfinite(self.dt_s) and self.dt_s > 0):
+        if not (_is_finite(self.dt_s) and self.dt_s > 0):
             problem = f"{self.dt_s!r} is not a positive time in seconds"
             raise InvalidContract("contract.dt_s", problem)
+        if not (self.v_min is None or _is_finite(self.v_min)):
+            raise InvalidContract("contract.v_min", f"{self.v_min!r} is not a number", "or null")
         for name in CHOICES:
             _check_choice(name, getattr(self, name))
         if self.recurrent_delay_steps == 0 and self.membrane_reads != "old_current":
@@ -80,6 +98,11 @@ class ExecutionContract:
                 "recurrent_delay_steps 1, or membrane_reads old_current",
             )
 
+    @property
+    def dt_in_file(self) -> float:
+        """One time step in the file's unit of time."""
+        return {"seconds": self.dt_s, "milliseconds": self.dt_s * 1e3, "steps": 1.0}[self.time_unit]
+
     def as_dict(self) -> dict[str, Any]:
         """Return the contract as plain values, as results echo it."""
         return asdict(self)
@@ -89,39 +112,15 @@ CHOICES: Mapping[str, tuple[Any, ...]] = MappingProxyType(
     {
         field.name: get_args(field.type)
         for field in fields(ExecutionContract)
-        if get_args(field.type)
+        if get_origin(field.type) is Literal
     }
     | {"feedforward_delay_steps": (0, 1), "recurrent_delay_steps": (0, 1), "exact": (True, False)}
 )
-"""Field name → the values it may take; `dt_s` is any positive number."""
+"""Field name → the values it may take. `dt_s` is any positive number, `v_min` a number or None."""
 
 
-PROFILES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {
-        "nir": MappingProxyType(
-            {
-                "integrator": "forward_euler",
-                "arithmetic_form": "increment",
-                "reset": "to_v_reset",
-                "reset_timing": "same_step",
-                "spike_condition": ">",
-                "spikes_per_step": "one",
-                "membrane_reads": "new_current",
-                "synapse_order": "decay_then_add",
-                "input_gain": "file",
-                "initial_v": "zero",
-                "feedforward_delay_steps": 0,
-                "recurrent_delay_steps": 1,
-                "recurrent_delay_at": "spikes",
-                "binning": "count",
-                "delay_rounding": "refuse",
-                "arithmetic": "float64",
-                "exact": True,
-            }
-        ),
-    }
-)
-"""Profile name → every choice but `dt_s`."""
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _check_choice(name: str, value: object) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simulators import reference
+from simulators.brian2_choices import SUPPORTED
 from simulators.brian2_codegen import CannotCompile, Codegen, cache_folder
 from simulators.brian2_network import Brian2Network
 from simulators.operations import Weights
@@ -30,8 +30,7 @@ from simulators.trace import (
     checked_state,
 )
 
-SUPPORTED = reference.SUPPORTED
-"""Contract field → the values this engine implements: what the reference does."""
+__all__ = ["SUPPORTED", "Brian2Engine"]
 
 _MAX_SYNAPSES = 4_000_000
 _MAX_COPIES = 64

@@ -39,7 +39,8 @@ class Spiking:
 class Neuron:
     """Coefficients of one population, float64, flattened to [neurons].
 
-    A membrane that does not leak (`leak` is None) follows v += gain·x, with dt in the gain.
+    A membrane that does not leak (`leak` is None) follows v += gain·x, with dt in the gain where
+    the contract says so.
 
     Attributes:
         gain: [neurons], input gain R.
@@ -47,6 +48,8 @@ class Neuron:
         synapse: the synaptic current in front of the membrane, or None.
         spiking: threshold and reset, or None for a population that never spikes.
         initial_v: [neurons], membrane potential before the first step.
+        direct: what arrives is added as it is, to the synaptic current if there is one, else to the
+            membrane.
     """
 
     gain: Array
@@ -54,6 +57,7 @@ class Neuron:
     synapse: Synapse | None
     spiking: Spiking | None
     initial_v: Array
+    direct: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,25 +104,49 @@ def make_neuron(
             be, or of another shape.
     """
     values = {name: _parameter(name, params.get(name), shape) for name in PARAMETERS[kind]}
-    unit = contract.input_gain == "unit"
-    gain = np.ones_like(values["r"]) if unit else values["r"]
+    gain = values["r"] if contract.input_gain == "file" else np.ones_like(values["r"])
+    direct = contract.input_gain == "direct"
+    synapse = _synapse(values, contract) if "tau_syn" in values else None
+    if synapse is not None and direct:
+        gain = values["r"]
     tau = values.get("tau", values.get("tau_mem"))
     leak = None
-    if tau is None:
-        gain = gain * contract.dt_s
-    else:
-        rate = _rate(tau, contract)
-        v_leak = values["v_leak"]
-        leak = Leak(rate, v_leak, 1.0 - rate, rate * gain, rate * v_leak)
-    synapse = None
-    if "tau_syn" in values:
-        rate = _rate(values["tau_syn"], contract)
-        w_in = np.ones_like(rate) if unit else values["w_in"]
-        synapse = Synapse(rate, w_in, 1.0 - rate, rate * w_in)
+    if tau is not None:
+        leak = _leak(tau, values["v_leak"], gain, contract, direct and synapse is None)
+    elif contract.if_gain == "r_dt" and not direct:
+        gain = gain * contract.dt_in_file
     spiking = None
     if "v_threshold" in values:
-        spiking = Spiking(values["v_threshold"], values["v_reset"])
-    return Neuron(gain, leak, synapse, spiking, _initial_v(values, gain.size, contract))
+        spiking = _spiking(values, contract)
+    return Neuron(
+        gain, leak, synapse, spiking, _initial_v(values, gain.size, contract), direct=direct
+    )
+
+
+def _leak(
+    tau: Array, v_leak: Array, gain: Array, contract: ExecutionContract, direct: bool
+) -> Leak:
+    rate = _rate(tau, contract)
+    drive = np.ones_like(rate) if direct else rate * gain
+    return Leak(rate, v_leak, 1.0 - rate, drive, rate * v_leak)
+
+
+def _synapse(values: dict[str, Array], contract: ExecutionContract) -> Synapse:
+    rate = _rate(values["tau_syn"], contract)
+    w_in = values["w_in"] if contract.input_gain == "file" else np.ones_like(rate)
+    drive = np.ones_like(rate) if contract.input_gain == "direct" else rate * w_in
+    return Synapse(rate, w_in, 1.0 - rate, drive)
+
+
+def _spiking(values: dict[str, Array], contract: ExecutionContract) -> Spiking:
+    threshold = values["v_threshold"]
+    if contract.spikes_per_step == "floor" and np.any(threshold <= 0):
+        raise InvalidModel(
+            "v_threshold",
+            f"holds {threshold[threshold <= 0][0]}",
+            "a positive threshold, of which spikes_per_step floor counts the multiples",
+        )
+    return Spiking(threshold, values["v_reset"])
 
 
 def cast(neuron: Neuron, dtype: np.dtype[np.floating]) -> Neuron:
@@ -139,7 +167,7 @@ def cast(neuron: Neuron, dtype: np.dtype[np.floating]) -> Neuron:
 
 def _rate(tau: Array, contract: ExecutionContract) -> Array:
     """dt/τ under forward Euler, 1 − exp(−dt/τ) under the exponential integrator."""
-    ratio = contract.dt_s / tau
+    ratio = contract.dt_in_file / tau
     return ratio if contract.integrator == "forward_euler" else -np.expm1(-ratio)
 
 
@@ -165,5 +193,5 @@ def _parameter(name: str, value: Any, shape: tuple[int, ...]) -> Array:
     if not np.all(np.isfinite(full)):
         raise InvalidModel(name, f"holds {full[~np.isfinite(full)][0]}", "finite numbers")
     if name in _TIME_CONSTANTS and np.any(full <= 0):
-        raise InvalidModel(name, f"holds {full[full <= 0][0]} s", "a positive time constant")
+        raise InvalidModel(name, f"holds {full[full <= 0][0]}", "a positive time constant")
     return full.copy()

@@ -119,17 +119,18 @@ def _threshold(node: Any, shape: Shape, _: ExecutionContract) -> Made:
 
 
 def _delay(node: Any, shape: Shape, contract: ExecutionContract) -> Made:
-    steps = _full("delay", node.delay, shape) / contract.dt_s
+    dt = contract.dt_in_file
+    steps = _full("delay", node.delay, shape) / dt
     whole = np.rint(steps)
     off = np.abs(steps - whole) > 1e-6
     if np.any(off) and contract.delay_rounding == "refuse":
         raise InvalidModel(
             "delay",
             f"{steps[off][0]:.6g} steps of {contract.dt_s} s is not a whole number",
-            f"{whole[off][0] * contract.dt_s:.9g} s, or delay_rounding round",
+            f"{whole[off][0] * dt:.9g} {contract.time_unit}, or delay_rounding round",
         )
     if np.any(whole < 0):
-        raise InvalidModel("delay", f"{whole.min() * contract.dt_s} s is negative", "0 or more")
+        raise InvalidModel("delay", f"{whole.min() * dt} is negative", "0 or more")
     return Delaying(whole.astype(np.int64)), shape
 
 
@@ -210,3 +211,6 @@ MAKERS: MappingProxyType[str, Callable[[Any, Shape, ExecutionContract], Made]] =
 """NIR type → function(node, input shape, contract) → operation and output shape."""
 
 STATELESS = frozenset(MAKERS) - {"Input", "Threshold", "Delay"}
+
+WEIGHTED = frozenset({"Linear", "Affine", "Conv1d", "Conv2d", "SumPool2d", "AvgPool2d"})
+"""NIR types that hold weights, and so cost `feedforward_delay_steps`."""

@@ -1,6 +1,6 @@
 """The order in which the nodes of a graph are stepped, and the edges that close a cycle."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from fusion.errors import InvalidModel
 
@@ -83,6 +83,37 @@ def delays_at_spikes(
     return delayed
 
 
+def step_delays(
+    edges: Collection[Edge],
+    closing: Collection[Edge],
+    weighted: Collection[str],
+    recurrent_steps: int,
+    feedforward_steps: int,
+) -> dict[Edge, int]:
+    """Return how many steps late each edge delivers.
+
+    Every weighted node costs `feedforward_steps` on the edges into it, so that its bias acts from
+    the first step on. Where the delay of a loop lies on an edge at the node already, on the spikes
+    into it or behind its weights, that delay pays for the node.
+
+    Args:
+        edges: all edges.
+        closing: the edges on which a loop's delay lies.
+        weighted: nodes with weights.
+        recurrent_steps: delay of a closing edge.
+        feedforward_steps: delay of a weighted node.
+    """
+    delays = {edge: recurrent_steps * (edge in closing) for edge in edges}
+    behind = {s for s, t in closing if s in weighted and t not in weighted and recurrent_steps}
+    for source, target in edges:
+        paid = recurrent_steps > 0 and (source, target) in closing
+        if source in behind and not paid:
+            delays[source, target] += feedforward_steps
+        if target in weighted and target not in behind and not paid:
+            delays[source, target] += feedforward_steps
+    return delays
+
+
 def _reachable(start: str, outgoing: Mapping[str, list[Edge]]) -> set[str]:
     found: set[str] = set()
     waiting = [start]
@@ -94,8 +125,13 @@ def _reachable(start: str, outgoing: Mapping[str, list[Edge]]) -> set[str]:
     return found
 
 
-def execution_order(nodes: Iterable[str], edges: Iterable[Edge], delayed: set[Edge]) -> list[str]:
-    """Return the nodes so that every undelayed edge leads forward, ties broken by name."""
+def execution_order(
+    nodes: Iterable[str], edges: Iterable[Edge], delayed: Collection[Edge]
+) -> list[str]:
+    """Return the nodes so that every undelayed edge leads forward, ties broken by name.
+
+    Nodes on a cycle of undelayed edges, and those behind one, are left out.
+    """
     waiting = dict.fromkeys(nodes, 0)
     successors: dict[str, list[str]] = {name: [] for name in waiting}
     for source, target in edges:
@@ -114,3 +150,15 @@ def execution_order(nodes: Iterable[str], edges: Iterable[Edge], delayed: set[Ed
                     following.append(target)
         ready = sorted(following)
     return order
+
+
+def cycle(nodes: Collection[str], edges: Collection[Edge]) -> list[str]:
+    """Return one cycle among nodes of which every one has an edge from another one into it."""
+    into: dict[str, str] = {}
+    for source, target in sorted(edges):
+        if source in nodes and target in nodes:
+            into.setdefault(target, source)
+    path = [min(nodes)]
+    while path.count(path[-1]) == 1:
+        path.append(into[path[-1]])
+    return path[path.index(path[-1]) + 1 :][::-1]

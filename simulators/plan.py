@@ -10,8 +10,17 @@ import numpy as np
 from fusion.contract import ExecutionContract
 from fusion.errors import InvalidModel
 from simulators import order
+from simulators.flatten import flatten
 from simulators.neurons import PARAMETERS, Neuron, make_neuron
-from simulators.operations import MAKERS, STATELESS, Operation, Shape, Thresholding, Weights
+from simulators.operations import (
+    MAKERS,
+    STATELESS,
+    WEIGHTED,
+    Operation,
+    Shape,
+    Thresholding,
+    Weights,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +70,10 @@ class Plan:
     nodes: tuple[PlanNode, ...]
     contract: ExecutionContract
 
+    def reads_old_current(self, neuron: Neuron) -> bool:
+        """Return whether a neuron's output does not depend on its input of the same step."""
+        return self.contract.membrane_reads == "old_current" and neuron.synapse is not None
+
     def of_kind(self, kind: str) -> tuple[PlanNode, ...]:
         """Return the nodes of a NIR type, by name."""
         chosen = (node for node in self.nodes if node.kind == kind)
@@ -68,11 +81,12 @@ class Plan:
 
 
 def make_plan(graph: nir.NIRGraph, contract: ExecutionContract) -> Plan:
-    """Check a graph and put its nodes in execution order.
+    """Check a graph, nested or not, and put its nodes in execution order.
 
     Raises:
         InvalidModel: naming the first node or edge that cannot be used, and why.
     """
+    graph = flatten(graph)
     kinds = {name: type(node).__name__ for name, node in graph.nodes.items()}
     for name, kind in kinds.items():
         if kind not in MAKERS and kind not in PARAMETERS:
@@ -83,25 +97,55 @@ def make_plan(graph: nir.NIRGraph, contract: ExecutionContract) -> Plan:
             )
     edges = _checked_edges(graph, kinds)
     inputs = [name for name, kind in kinds.items() if kind == "Input"]
-    delayed = order.closing_edges(kinds, edges, inputs)
+    closing = order.closing_edges(kinds, edges, inputs)
     if contract.recurrent_delay_at == "spikes":
         stateless = [name for name, kind in kinds.items() if kind in STATELESS]
-        delayed = order.delays_at_spikes(edges, delayed, stateless)
+        closing = order.delays_at_spikes(edges, closing, stateless)
+    weighted = {name for name, kind in kinds.items() if kind in WEIGHTED}
+    delays = order.step_delays(
+        edges,
+        closing,
+        weighted,
+        contract.recurrent_delay_steps,
+        contract.feedforward_delay_steps,
+    )
     plan: dict[str, PlanNode] = {}
-    for name in order.execution_order(kinds, edges, delayed):
+    for name in order.execution_order(kinds, edges, closing):
         sources = sorted(source for source, target in edges if target == name)
         shape = _input_shape(name, graph.nodes[name], sources, plan)
-        plan[name] = _plan_node(
-            name,
-            graph.nodes[name],
-            shape,
-            contract,
-            tuple(
-                Source(s, contract.recurrent_delay_steps * ((s, name) in delayed)) for s in sources
-            ),
-        )
+        arriving = tuple(Source(source, delays[source, name]) for source in sources)
+        plan[name] = _plan_node(name, graph.nodes[name], shape, contract, arriving)
     _check_shapes(plan)
-    return Plan(tuple(plan.values()), contract)
+    return _in_order(
+        Plan(tuple(plan.values()), contract), {e for e, late in delays.items() if late}
+    )
+
+
+def _in_order(plan: Plan, delayed: set[order.Edge]) -> Plan:
+    """Return the plan in an order in which a step can run, which loops without delay may change.
+
+    Raises:
+        InvalidModel: naming a node on a loop that has neither a delay nor a synaptic current.
+    """
+    if plan.contract.recurrent_delay_steps:
+        return plan
+    nodes = {node.name: node for node in plan.nodes}
+    edges = [(source.node, node.name) for node in plan.nodes for source in node.sources]
+    taken_last = {
+        (source, target)
+        for source, target in edges
+        if isinstance(neuron := nodes[target].operation, Neuron) and plan.reads_old_current(neuron)
+    }
+    names = order.execution_order(nodes, edges, delayed | taken_last)
+    if len(names) < len(nodes):
+        stuck = order.cycle(set(nodes) - set(names), set(edges) - delayed - taken_last)
+        raise InvalidModel(
+            f"nodes.{stuck[0]}",
+            f"the loop {' -> '.join([*stuck, stuck[0]])} has no synaptic current, "
+            "so it cannot run with recurrent_delay_steps 0",
+            "recurrent_delay_steps 1, or a CubaLIF or CubaLI in the loop",
+        )
+    return Plan(tuple(nodes[name] for name in names), plan.contract)
 
 
 def output_populations(plan: Plan) -> tuple[str, ...]:

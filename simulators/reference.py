@@ -4,7 +4,6 @@ Every other engine is held to the bits of this one, so it is written to be read,
 """
 
 from collections.abc import Collection, Mapping
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from fusion.contract import CHOICES
 from simulators.plan import Plan, PlanNode
-from simulators.steppers import STEPPERS
+from simulators.steppers import STEPPERS, NeuronStepper
 from simulators.trace import (
     FloatArray,
     Keeper,
@@ -22,33 +21,15 @@ from simulators.trace import (
     checked_state,
 )
 
-SUPPORTED: Mapping[str, tuple[Any, ...]] = MappingProxyType(
-    {name: values[:1] for name, values in CHOICES.items()}
-    | {
-        name: CHOICES[name]
-        for name in (
-            "integrator",
-            "arithmetic_form",
-            "reset",
-            "spike_condition",
-            "input_gain",
-            "initial_v",
-            "recurrent_delay_at",
-            "binning",
-            "delay_rounding",
-            "arithmetic",
-        )
-    }
-    | {"recurrent_delay_steps": (1,)}
-)
-"""Contract field → the values this engine implements."""
+SUPPORTED: Mapping[str, tuple[Any, ...]] = CHOICES
+"""Contract field → the values this engine implements: all; `exact: false` runs exactly."""
 
 
 class ReferenceEngine:
     """Steps a plan in plain NumPy, with a batch of independent samples.
 
     Args:
-        plan: the graph in execution order, under a contract of `SUPPORTED` choices.
+        plan: the graph in execution order.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -57,6 +38,11 @@ class ReferenceEngine:
         self._steppers = {
             node.name: STEPPERS[type(node.operation)](node, plan, self._dtype)
             for node in plan.nodes
+        }
+        self._late = {
+            name: stepper
+            for name, stepper in self._steppers.items()
+            if isinstance(stepper, NeuronStepper) and plan.reads_old_current(stepper.neuron)
         }
         self._lines = {
             f"{source.node}->{node.name}.line": source
@@ -96,14 +82,23 @@ class ReferenceEngine:
     def _step(
         self, now: dict[str, FloatArray], held: dict[str, FloatArray], keeper: Keeper
     ) -> None:
-        """Compute every node's output of this step into `now`, from the inputs already there."""
+        """Compute every node's output of this step into `now`, from the inputs already there.
+
+        Neurons that read their old synaptic current spike in their turn and take their input last.
+        """
         for node in self.plan.nodes:
             if node.kind == "Input":
+                continue
+            if node.name in self._late:
+                now[node.name] = self._late[node.name].fire(held)
                 continue
             x = _gather(node, now, held)
             stepper = self._steppers[node.name]
             now[node.name] = stepper.step(x, held)
             keeper.synaptic_events += stepper.synaptic_events(x)
+        for node in self.plan.nodes:
+            if node.name in self._late:
+                self._late[node.name].take(_gather(node, now, held), held)
         for key, source in self._lines.items():
             held[key] = np.concatenate((held[key][:, 1:], now[source.node][:, None]), axis=1)
 

@@ -92,8 +92,12 @@ class _DelayStepper(Stepper):
         return line[:, self.depth - self.steps, np.arange(self.size)]
 
 
-class _NeuronStepper(Stepper):
-    """Synaptic current, membrane with the new current, spike test, reset: all in one step."""
+class NeuronStepper(Stepper):
+    """Synaptic current, membrane with the new current, spike test, reset: all in one step.
+
+    Where the membrane reads the old current, `fire` gives the step's spikes before the input is
+    known, and `take` moves the synaptic current on when it is.
+    """
 
     def __init__(self, node: PlanNode, plan: Plan, dtype: np.dtype[np.floating]) -> None:
         super().__init__(node, plan, dtype)
@@ -101,41 +105,90 @@ class _NeuronStepper(Stepper):
         self.neuron = cast(node.operation, dtype)
         self.v, self.i = f"{node.name}.v", f"{node.name}.i"
         self.increment = plan.contract.arithmetic_form == "increment"
+        v_min = plan.contract.v_min
+        self.v_min = None if v_min is None else dtype.type(v_min)
 
     def initial(self, batch: int) -> dict[str, FloatArray]:
+        """Return the membrane, and the synaptic current if there is one."""
         state: dict[str, FloatArray] = {self.v: np.tile(self.neuron.initial_v, (batch, 1))}
         if self.neuron.synapse is not None:
             state[self.i] = np.zeros((batch, self.size), self.dtype)
         return state
 
     def step(self, x: FloatArray, held: dict[str, FloatArray]) -> FloatArray:
-        if self.neuron.synapse is not None:
-            x = held[self.i] = self._current(held[self.i], x)
-        v = self._membrane(held[self.v], x)
-        spiking = self.neuron.spiking
-        if spiking is None:
-            held[self.v] = v
-            return v
-        spikes = _crosses(v, spiking.v_threshold, self.contract.spike_condition)
-        to_v_reset = self.contract.reset == "to_v_reset"
-        after = spiking.v_reset if to_v_reset else v - spiking.v_threshold
-        held[self.v] = np.where(spikes, after, v)
-        return spikes.astype(self.dtype)
+        """Step with the new current; see `Stepper.step`."""
+        if self.neuron.synapse is None:
+            return self._advance(x, held)
+        self.take(x, held)
+        return self.fire(held)
+
+    def fire(self, held: dict[str, FloatArray]) -> FloatArray:
+        """Return the step's output from the synaptic current as it stands."""
+        return self._advance(held[self.i], held)
+
+    def take(self, x: FloatArray, held: dict[str, FloatArray]) -> None:
+        """Move the synaptic current on by the step's input."""
+        held[self.i] = self._current(held[self.i], x)
+
+    def _advance(self, x: FloatArray, held: dict[str, FloatArray]) -> FloatArray:
+        timing = self.contract.reset_timing
+        # A membrane whose reset is still due is one that crossed its threshold a step ago.
+        before = held[self.v]
+        if timing == "next_step_before_input":
+            before = self._reset(before, self._spikes(before))
+        v = self._membrane(before, x)
+        if timing == "next_step_after_input":
+            v = self._reset(v, self._spikes(before))
+        spikes = self._spikes(v)
+        if timing == "same_step":
+            v = self._reset(v, spikes)
+        if self.v_min is not None:
+            v = np.maximum(v, self.v_min)
+        held[self.v] = v
+        return v if self.neuron.spiking is None else spikes
 
     def _current(self, i: FloatArray, x: FloatArray) -> FloatArray:
         synapse = self.neuron.synapse
         assert synapse is not None
-        if self.increment:
-            return i + synapse.rate * (synapse.w_in * x - i)
-        return synapse.keep * i + synapse.drive * x
+        if self.contract.synapse_order == "add_then_decay":
+            if not self.increment:
+                return synapse.keep * (i + synapse.drive * x)
+            i = i + (x if self.neuron.direct else synapse.rate * (synapse.w_in * x))
+            return i - synapse.rate * i
+        if not self.increment:
+            return synapse.keep * i + synapse.drive * x
+        if self.neuron.direct:
+            return (i - synapse.rate * i) + x
+        return i + synapse.rate * (synapse.w_in * x - i)
 
     def _membrane(self, v: FloatArray, x: FloatArray) -> FloatArray:
         leak = self.neuron.leak
         if leak is None:
             return v + self.neuron.gain * x
-        if self.increment:
-            return v + leak.rate * ((leak.v_leak - v) + self.neuron.gain * x)
-        return leak.keep * v + leak.drive * x + leak.rest
+        if not self.increment:
+            return leak.keep * v + leak.drive * x + leak.rest
+        if self.neuron.direct and self.neuron.synapse is None:
+            return (v + leak.rate * (leak.v_leak - v)) + x
+        return v + leak.rate * ((leak.v_leak - v) + self.neuron.gain * x)
+
+    def _spikes(self, v: FloatArray) -> FloatArray:
+        """Return how often each neuron spikes at v; nothing for a population that never does."""
+        spiking = self.neuron.spiking
+        if spiking is None:
+            return np.zeros_like(v)
+        crossed = _crosses(v, spiking.v_threshold, self.contract.spike_condition)
+        if self.contract.spikes_per_step == "one":
+            return crossed.astype(self.dtype)
+        # A quotient rounds to 1 or more exactly where v reaches the threshold.
+        return np.where(crossed, np.floor(v / spiking.v_threshold), self.dtype.type(0))
+
+    def _reset(self, v: FloatArray, spikes: FloatArray) -> FloatArray:
+        spiking = self.neuron.spiking
+        if spiking is None:
+            return v
+        to_v_reset = self.contract.reset == "to_v_reset"
+        after = spiking.v_reset if to_v_reset else v - spikes * spiking.v_threshold
+        return np.where(spikes != 0, after, v)
 
 
 def _crosses(v: FloatArray, threshold: FloatArray, condition: str) -> NDArray[np.bool_]:
@@ -149,7 +202,7 @@ STEPPERS: Mapping[type, type[Stepper]] = MappingProxyType(
         Scaling: _ScalingStepper,
         Thresholding: _ThresholdStepper,
         Delaying: _DelayStepper,
-        Neuron: _NeuronStepper,
+        Neuron: NeuronStepper,
     }
 )
 """Operation → what steps it."""

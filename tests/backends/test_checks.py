@@ -11,7 +11,7 @@ from backends.errors import ModelRejected
 from backends.numpy_backend import NumpyBackend
 from backends.registry import Registry
 from fusion.contract import make_contract
-from simulators.reference import SUPPORTED
+from simulators.brian2_choices import SUPPORTED
 
 EVERYTHING = Registry().targets["numpy"].capabilities
 CONTRACT = make_contract("nir", 1e-3)
@@ -74,7 +74,11 @@ def test_the_numpy_program_reports_what_it_did():
 
 
 def test_a_foreign_node_type_is_a_violation_of_its_node():
+    class Foreign(nir.Linear):
+        pass
+
     graph = small_graph()
-    graph.nodes["nest"] = nir.NIRGraph({}, [], type_check=False)
+    inner = nir.NIRGraph({"odd": Foreign(np.ones((1, 1)))}, [], type_check=False)
+    graph.nodes["nest"] = inner
     (violation,) = check(graph=graph)
-    assert (violation.node, violation.used) == ("nest", "NIRGraph")
+    assert (violation.node, violation.used) == ("nest.odd", "Foreign")

@@ -8,12 +8,12 @@ from fusion.errors import InvalidContract
 
 def test_every_field_but_dt_has_choices():
     names = {field.name for field in dataclasses.fields(ExecutionContract)}
-    assert names - set(CHOICES) == {"dt_s"}
+    assert names - set(CHOICES) == {"dt_s", "v_min"}
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_a_profile_fixes_everything_but_dt(profile):
-    assert set(PROFILES[profile]) == set(CHOICES)
+    assert set(PROFILES[profile]) == {*CHOICES, "v_min"}
     contract = make_contract(profile, 1e-3)
     assert contract.as_dict() == {"dt_s": 1e-3, **PROFILES[profile]}
 
@@ -26,7 +26,7 @@ def test_overrides_come_before_the_profile():
 def test_a_model_without_contract_is_told_every_missing_choice():
     with pytest.raises(InvalidContract) as caught:
         make_contract(None, None, {"reset": "to_v_reset"})
-    for name in {*CHOICES, "dt_s"} - {"reset"}:
+    for name in {*CHOICES, "dt_s", "v_min"} - {"reset"}:
         assert name in caught.value.problem
 
 
@@ -38,6 +38,8 @@ def test_a_model_without_contract_is_told_every_missing_choice():
         ("nir", 1e-3, {"reset": "zero"}, "contract.reset"),
         ("nir", 1e-3, {"recurrent_delay_steps": True}, "contract.recurrent_delay_steps"),
         ("nir", 1e-3, {"recurrent_delay_steps": 0}, "contract.recurrent_delay_steps"),
+        ("nir", 1e-3, {"v_min": float("inf")}, "contract.v_min"),
+        ("nir", 1e-3, {"v_min": True}, "contract.v_min"),
         ("nir", 0.0, {}, "contract.dt_s"),
         ("nir", float("nan"), {}, "contract.dt_s"),
         ("nir", None, {}, "contract"),
@@ -54,3 +56,10 @@ def test_wrong_types_are_refused_by_field():
         make_contract("nir", 1e-3, {"dt_s": "fast"})
     with pytest.raises(InvalidContract, match=r"contract\.reset"):
         make_contract("nir", 1e-3, {"reset": ["to_v_reset"]})
+
+
+@pytest.mark.parametrize(
+    ("unit", "expected"), [("seconds", 2e-3), ("milliseconds", 2.0), ("steps", 1.0)]
+)
+def test_the_step_is_known_in_the_files_unit(unit, expected):
+    assert make_contract("nir", 2e-3, {"time_unit": unit}).dt_in_file == expected
