@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import pytest
+
 from backends.compare import TargetRun, compare_runs
 from backends.registry import Registry
 from fusion.contract import make_contract
