@@ -85,8 +85,9 @@ class HostedProgram(Program):
         """Run the network; see `Program.run`."""
         if not self._close.alive:
             raise RunFailed("the program is closed")
+        inputs = _numbers("inputs", batch)
         request = {
-            "inputs": _numbers("inputs", batch),
+            "inputs": inputs,
             "state": None if state is None else _numbers("state", state),
             "record": [str(name) for name in record],
         }
@@ -94,7 +95,7 @@ class HostedProgram(Program):
             self._number, request, self._max_run_s if deadline_s is None else deadline_s
         )
         trace: Trace = from_tree(answer.reply)
-        steps = next(iter(request["inputs"].values())).shape[1]
+        steps = next(iter(inputs.values())).shape[1]
         return RunResult(
             trace.outputs, trace.recorded, trace.state, steps, trace.counts, answer.wall_s, None
         )
