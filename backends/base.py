@@ -62,6 +62,20 @@ class Capabilities:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Speed:
+    """What a run takes on the machine where the figures were measured, for estimates only.
+
+    A run takes s_per_run + steps · (nodes · us_per_node_step + neurons · ns_per_neuron_update +
+    active synapses · ns_per_synaptic_event).
+    """
+
+    s_per_run: float = 0.0
+    us_per_node_step: float = 0.0
+    ns_per_neuron_update: float = 0.0
+    ns_per_synaptic_event: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """One place where models run, from one file in `hw_configs`.
 
@@ -72,6 +86,7 @@ class Target:
         capabilities: what it can do.
         options: what only its backend understands.
         max_run_s: seconds after which a run is killed.
+        speed: what a run takes, roughly; None where it was not measured.
     """
 
     name: str
@@ -80,6 +95,7 @@ class Target:
     capabilities: Capabilities
     options: Mapping[str, Any] = field(default_factory=dict)
     max_run_s: float = 60.0
+    speed: Speed | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,9 @@ from fusion.contract import ExecutionContract
 from simulators.flatten import flatten
 from simulators.neurons import Neuron
 from simulators.operations import Weights
-from simulators.plan import Plan, make_plan
+from simulators.plan import KINDS, Plan, make_plan
+
+NODE_TYPE = "node type"
 
 
 def check_plan(
@@ -32,7 +34,7 @@ def check_plan(
     """
     violations = _node_types(flatten(graph), capabilities)
     violations += _choices(contract, capabilities, supported)
-    if not violations:
+    if all(violation.used in KINDS for violation in violations if violation.limit == NODE_TYPE):
         violations += _sizes(make_plan(graph, contract), capabilities)
     return violations
 
@@ -40,7 +42,7 @@ def check_plan(
 def _node_types(graph: nir.NIRGraph, capabilities: Capabilities) -> list[Violation]:
     allowed = ", ".join(capabilities.node_types)
     return [
-        Violation(name, "node type", type(node).__name__, allowed)
+        Violation(name, NODE_TYPE, type(node).__name__, allowed)
         for name, node in graph.nodes.items()
         if type(node).__name__ not in capabilities.node_types
     ]

@@ -22,6 +22,9 @@ from simulators.operations import (
     Weights,
 )
 
+KINDS = frozenset([*MAKERS, *PARAMETERS])
+"""NIR types that a plan knows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -89,11 +92,11 @@ def make_plan(graph: nir.NIRGraph, contract: ExecutionContract) -> Plan:
     graph = flatten(graph)
     kinds = {name: type(node).__name__ for name, node in graph.nodes.items()}
     for name, kind in kinds.items():
-        if kind not in MAKERS and kind not in PARAMETERS:
+        if kind not in KINDS:
             raise InvalidModel(
                 f"nodes.{name}",
                 f"{kind} is not supported",
-                ", ".join(sorted([*MAKERS, *PARAMETERS])),
+                ", ".join(sorted(KINDS)),
             )
     edges = _checked_edges(graph, kinds)
     inputs = [name for name, kind in kinds.items() if kind == "Input"]

@@ -1,0 +1,125 @@
+"""The fit report: whether a model fits a target, and what a run would take. Nothing is run."""
+
+import math
+from dataclasses import dataclass
+
+import nir
+import numpy as np
+
+from backends.base import Backend, Speed, Violation
+from fusion.contract import ExecutionContract
+from simulators.neurons import Neuron
+from simulators.operations import Delaying, Weights
+from simulators.plan import Plan, make_plan
+
+ASSUMED_ACTIVITY = 0.05
+"""Share of presynaptic lines taken to be active in a step where nothing is known of the input."""
+
+
+@dataclass(frozen=True, slots=True)
+class PopulationSize:
+    """One node that holds neurons: how many, and how many synapses lead to them."""
+
+    node: str
+    kind: str
+    neurons: int
+
+
+@dataclass(frozen=True, slots=True)
+class FitReport:
+    """What is known of a model on a target before it runs.
+
+    Attributes:
+        target: the target's name.
+        violations: every way in which the model exceeds it; empty if it fits.
+        populations: nodes with neurons.
+        neurons: neurons in all.
+        synapses: weights that are not 0.
+        memory_bytes: weights and state of one sample, in the contract's number format.
+        run_s: estimated seconds of a run over `steps`; None where the target gives no speed.
+        run_s_assumes: what the estimate assumes, for people.
+    """
+
+    target: str
+    violations: tuple[Violation, ...]
+    populations: tuple[PopulationSize, ...]
+    neurons: int
+    synapses: int
+    memory_bytes: int
+    run_s: float | None
+    run_s_assumes: str
+
+    @property
+    def fits(self) -> bool:
+        """Whether the target can run the model."""
+        return not self.violations
+
+
+def fit_report(
+    backend: Backend, graph: nir.NIRGraph, contract: ExecutionContract, steps: int
+) -> FitReport:
+    """Return how a model fits a target.
+
+    Args:
+        backend: the target's backend.
+        graph: the network.
+        contract: how it is to be stepped.
+        steps: time steps of the run to estimate.
+
+    Raises:
+        InvalidModel: if the graph cannot be run anywhere.
+    """
+    violations = tuple(backend.check(graph, contract))
+    plan = make_plan(graph, contract)
+    populations = tuple(
+        PopulationSize(node.name, node.kind, node.size)
+        for node in plan.nodes
+        if isinstance(node.operation, Neuron)
+    )
+    weights = [node.operation for node in plan.nodes if isinstance(node.operation, Weights)]
+    synapses = sum(int(one.connection.weight.size) for one in weights)
+    neurons = sum(one.neurons for one in populations)
+    speed = backend.target.speed
+    return FitReport(
+        backend.target.name,
+        violations,
+        populations,
+        neurons,
+        synapses,
+        _memory_bytes(plan, synapses),
+        None if speed is None else _run_s(speed, plan, synapses, steps),
+        f"{steps} steps, one sample, {ASSUMED_ACTIVITY:.0%} of all lines active in a step, on the "
+        "machine that the target's figures were measured on",
+    )
+
+
+def _memory_bytes(plan: Plan, synapses: int) -> int:
+    """Weights as compressed rows (an index and a value each), and state and parameters."""
+    number = np.dtype(plan.contract.arithmetic).itemsize
+    total = synapses * (8 + number)
+    for node in plan.nodes:
+        if isinstance(node.operation, Neuron):
+            # Membrane, synaptic current, and up to eight coefficients for every neuron.
+            total += node.size * number * 10
+        if isinstance(node.operation, Delaying):
+            total += node.size * number * int(node.operation.steps.max(initial=0))
+        total += sum(
+            math.prod(source_shape(plan, source.node)) * number * source.delay_steps
+            for source in node.sources
+        )
+    return total
+
+
+def source_shape(plan: Plan, name: str) -> tuple[int, ...]:
+    """Return the shape of a node's output."""
+    return next(node.shape for node in plan.nodes if node.name == name)
+
+
+def _run_s(speed: Speed, plan: Plan, synapses: int, steps: int) -> float:
+    neurons = sum(node.size for node in plan.nodes if isinstance(node.operation, Neuron))
+    a_step = (
+        speed.us_per_node_step * len(plan.nodes) * 1e-6
+        + speed.ns_per_neuron_update * neurons * 1e-9
+        + speed.ns_per_synaptic_event * synapses * ASSUMED_ACTIVITY * 1e-9
+    )
+    return speed.s_per_run + steps * a_step
