@@ -1,9 +1,10 @@
 """The command line: `snn-fusion serve | run | targets | settings`."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from api.contract_options import contract_options
 from api.offline import OfflineRun, find_model, read_inputs, run_offline, summary
 from api.settings import InvalidSettings, Settings, effective, load_settings
 from backends.errors import BackendError, TargetUnavailable
@@ -64,7 +66,9 @@ def serve(
 
 
 @app.command()
+@contract_options
 def run(
+    *,
     model: Annotated[str, typer.Argument(help="model folder, zip, name, or bare .nir file")],
     inputs: Annotated[
         list[str],
@@ -79,15 +83,17 @@ def run(
     record: Annotated[list[str], typer.Option(help="node to record, or all; repeatable")] = [],  # noqa: B006
     out: Annotated[Path | None, typer.Option(help="write records to this .npz")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+    overrides: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Run a model once, offline.
 
+    Every field of the contract is an option too, such as --reset subtract_threshold.
     With --out and no --record, every population is recorded.
     """
     with plain_errors():
         settings = load_settings()
         shelved = find_model(model, settings)
-        contract = shelved.model.contract(profile, dt)
+        contract = shelved.model.contract(profile, dt, overrides)
         given = read_inputs(inputs, shelved)
         wanted = record or (["all"] if out else [])
         registry = _registry(settings)

@@ -24,7 +24,7 @@ class Counts:
     Attributes:
         synaptic_events: int64 [batch], synapses that carried a non-zero activity.
         neuron_updates: neurons stepped for one sample.
-        spikes: node → int64 [batch].
+        spikes: node → int64 [batch]; a neuron may spike more than once in a step.
     """
 
     synaptic_events: NDArray[np.int64]
@@ -178,7 +178,7 @@ class Keeper:
         for name, output in self._outputs.items():
             output[:, step] = now[name]
         for name in self._spikes:
-            self._spikes[name] += np.count_nonzero(now[name], axis=1)
+            self._spikes[name] += now[name].sum(axis=1).astype(np.int64)
         for key, record in self._recorded.items():
             name, quantity = key.rsplit(".", 1)
             record[:, step] = now[name] if quantity == "spikes" else held[key]
