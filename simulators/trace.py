@@ -1,6 +1,7 @@
 """What a run of an engine gives back."""
 
-from collections.abc import Collection, Iterable, Mapping
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,14 +121,14 @@ def checked_inputs(
 
 
 def _flat(
-    field: str, array: NDArray[np.generic], shape: Iterable[int], dtype: np.dtype[np.floating]
+    field: str, array: NDArray[np.generic], shape: tuple[int, ...], dtype: np.dtype[np.floating]
 ) -> FloatArray:
-    if array.ndim < 2 or list(array.shape[2:]) != list(shape):
+    if array.ndim < 2 or array.shape[2:] != shape:
         wanted = ", ".join(["batch", "steps", *map(str, shape)])
         raise InvalidInput(field, f"has shape {list(array.shape)}", f"[{wanted}]")
     if array.dtype.kind not in "biuf":
         raise InvalidInput(field, f"must hold numbers, got {array.dtype}")
-    values = array.astype(dtype).reshape(*array.shape[:2], -1)
+    values = array.astype(dtype).reshape(*array.shape[:2], math.prod(shape))
     if not np.all(np.isfinite(values)):
         where = np.argwhere(~np.isfinite(values))[0].tolist()
         raise InvalidInput(f"{field}{where}", "is not a finite number")
