@@ -1,7 +1,6 @@
 """A model: a NIR graph with its manifest, from a folder, a zip or a bare `.nir` file."""
 
 import hashlib
-import io
 import math
 import zipfile
 from collections.abc import Mapping
@@ -15,9 +14,12 @@ import numpy as np
 from fusion.contract import ExecutionContract, make_contract
 from fusion.encoding import SensorEncoder, make_encoder
 from fusion.errors import InvalidModel
+from fusion.graph_file import GRAPH, read_graph
 from fusion.manifest import Manifest, parse_manifest
 
-GRAPH, MANIFEST = "graph.nir", "fusion.yaml"
+__all__ = ["GRAPH", "MANIFEST", "FusionModel", "load_model", "model_from", "read_graph"]
+
+MANIFEST = "fusion.yaml"
 MAX_MEMBER_BYTES = 256 * 2**20
 """Largest graph or manifest that is read."""
 
@@ -111,24 +113,6 @@ def model_from(content: Mapping[str, bytes]) -> FusionModel:
     if manifest is not None:
         _check_nodes(model, manifest)
     return model
-
-
-def read_graph(data: bytes) -> nir.NIRGraph:
-    """Return the graph in the bytes of a `.nir` file.
-
-    Raises:
-        InvalidModel: if it is no NIR file; shapes and parameters are checked by the engines' plan.
-    """
-    try:
-        graph = nir.read(io.BytesIO(data), type_check=False)
-    except RecursionError:
-        raise InvalidModel(GRAPH, "is nested too deeply") from None
-    except Exception as error:
-        problem = " ".join(str(error).split()) or type(error).__name__
-        raise InvalidModel(GRAPH, f"is not a readable NIR file: {problem}") from None
-    if not isinstance(graph, nir.NIRGraph):
-        raise InvalidModel(GRAPH, f"holds a single {type(graph).__name__}", "a NIRGraph")
-    return graph
 
 
 def _from_folder(path: Path) -> dict[str, bytes]:
