@@ -27,7 +27,7 @@ from backends.wire import BrokenWire, Wire
 from fusion.errors import InvalidContract, InvalidInput, InvalidModel
 
 _TAIL_BYTES = 16_384
-_TAIL_LINES = 12
+_TAIL_LINES = 20
 _GRACE_S = 1.0
 _TYPED = {kind.__name__: kind for kind in (InvalidInput, InvalidModel, InvalidContract)}
 
@@ -210,15 +210,19 @@ class _Child:
     def __init__(self, command: list[str], environment: Mapping[str, str]) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            self._process = subprocess.Popen(
-                [*command, str(theirs.fileno())],
-                stdin=subprocess.PIPE,  # kept open: its end tells the child that we are gone
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-                env=environment,
-            )
+            try:
+                self._process = subprocess.Popen(
+                    [*command, str(theirs.fileno())],
+                    stdin=subprocess.PIPE,  # kept open: its end tells the child that we are gone
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,
+                    env=environment,
+                )
+            except OSError:
+                ours.close()
+                raise
         self.pid = self._process.pid
         self.wire = Wire(ours, partial(_running, self.pid))
         assert self._process.stdout is not None
