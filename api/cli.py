@@ -1,4 +1,4 @@
-"""The command line: `snn-fusion serve | run | targets | settings`."""
+"""The command line: `snn-fusion serve | run | check | compare | targets | settings`."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -13,15 +13,33 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from api.comparing import comparison_page, comparison_reply, pair_lines
 from api.contract_options import contract_options
-from api.offline import OfflineRun, find_model, read_inputs, run_offline, summary
+from api.fitting import fit_reply, fit_table
+from api.offline import (
+    OfflineRun,
+    compare_offline,
+    find_model,
+    read_inputs,
+    run_offline,
+    summary,
+)
 from api.settings import InvalidSettings, Settings, effective, load_settings
 from backends.errors import BackendError, TargetUnavailable
+from backends.fit import fit_report
 from backends.registry import InvalidTarget, Registry
 from fusion.errors import FusionError
 
 BAD_INPUT, BROKEN = 2, 3
 """Exit codes: what was asked for cannot be done; a target failed or cannot be used."""
+
+Inputs = Annotated[
+    list[str],
+    typer.Option(
+        "--input",
+        help="SENSOR=FILE, SENSOR=sample:NAME, NODE=raster.npy or raster.npy; repeatable",
+    ),
+]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -70,13 +88,7 @@ def serve(
 def run(
     *,
     model: Annotated[str, typer.Argument(help="model folder, zip, name, or bare .nir file")],
-    inputs: Annotated[
-        list[str],
-        typer.Option(
-            "--input",
-            help="SENSOR=FILE, SENSOR=sample:NAME, NODE=raster.npy or raster.npy; repeatable",
-        ),
-    ] = [],  # noqa: B006 (typer copies it)
+    inputs: Inputs = [],  # noqa: B006 (typer copies it)
     target: Annotated[str | None, typer.Option(help="where to run")] = None,
     profile: Annotated[str | None, typer.Option(help="contract profile")] = None,
     dt: Annotated[float | None, typer.Option(help="seconds per step, dt_s")] = None,
@@ -115,7 +127,7 @@ def _write(path: Path, done: OfflineRun) -> None:
 def _print(done: OfflineRun, as_json: bool) -> None:
     reply = summary(done)
     if as_json:
-        sys.stdout.buffer.write(orjson.dumps(reply, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
+        _print_json(reply)
         return
     console = Console()
     if done.answer is not None:
@@ -148,6 +160,85 @@ def _answer_table(done: OfflineRun) -> Table:
 
 
 @app.command()
+@contract_options
+def check(
+    *,
+    model: Annotated[str, typer.Argument(help="model folder, zip, name, or bare .nir file")],
+    targets: Annotated[str | None, typer.Option(help="comma-separated; default all")] = None,
+    profile: Annotated[str | None, typer.Option(help="contract profile")] = None,
+    dt: Annotated[float | None, typer.Option(help="seconds per step, dt_s")] = None,
+    duration: Annotated[float, typer.Option(help="seconds of input to estimate a run for")] = 1.0,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+    overrides: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Say whether a model fits targets, and everything that stands in the way; run nothing.
+
+    Exits with 1 if a target cannot run the model.
+    """
+    with plain_errors():
+        settings = load_settings()
+        found = find_model(model, settings).model
+        contract = found.contract(profile, dt, overrides)
+        registry = _registry(settings)
+        steps = max(1, round(duration / contract.dt_s))
+        reports = [
+            fit_report(registry.backend(name), found.graph, contract, steps)
+            for name in _names(targets) or sorted(registry.targets)
+        ]
+    if as_json:
+        _print_json({"contract": contract.as_dict(), "targets": [fit_reply(r) for r in reports]})
+    else:
+        Console().print(fit_table(reports))
+    raise typer.Exit(0 if all(report.fits for report in reports) else 1)
+
+
+@app.command()
+@contract_options
+def compare(
+    *,
+    model: Annotated[str, typer.Argument(help="model folder, zip, name, or bare .nir file")],
+    targets: Annotated[str, typer.Option(help="two or more, comma-separated")],
+    inputs: Inputs = [],  # noqa: B006 (typer copies it)
+    profile: Annotated[str | None, typer.Option(help="contract profile")] = None,
+    dt: Annotated[float | None, typer.Option(help="seconds per step, dt_s")] = None,
+    tolerance: Annotated[float, typer.Option(help="differing share called equivalent")] = 0.01,
+    out: Annotated[Path | None, typer.Option(help="write a page of HTML")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+    overrides: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Run a model on several targets and say where they differ first, and by how much.
+
+    Exits with 1 if a pair of targets is different beyond the tolerance.
+    """
+    with plain_errors():
+        settings = load_settings()
+        shelved = find_model(model, settings)
+        contract = shelved.model.contract(profile, dt, overrides)
+        given = read_inputs(inputs, shelved)
+        with Console(stderr=True).status("comparing") as progress:
+            done = compare_offline(
+                shelved, given, contract, _names(targets), _registry(settings),
+                tolerance=tolerance, tell=progress.update,
+            )  # fmt: skip
+        if out is not None:
+            out.write_text(comparison_page(done))
+    if as_json:
+        _print_json(comparison_reply(done))
+    else:
+        for pair in done.pairs:
+            Console().print(*pair_lines(pair), sep="\n")
+    raise typer.Exit(1 if any(pair.verdict == "different" for pair in done.pairs) else 0)
+
+
+def _names(listed: str | None) -> list[str]:
+    return [name.strip() for name in (listed or "").split(",") if name.strip()]
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
+
+
+@app.command()
 def targets(
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
@@ -156,7 +247,7 @@ def targets(
         registry = _registry(load_settings())
         rows = {name: _availability(registry, name) for name in sorted(registry.targets)}
     if as_json:
-        sys.stdout.buffer.write(orjson.dumps({"targets": rows}) + b"\n")
+        _print_json({"targets": rows})
         return
     table = Table("target", "usable", "what it is")
     for name, row in rows.items():

@@ -11,11 +11,20 @@ class Health:
         started: the warm-up is over.
         draining: no new requests should come; those that come are still answered.
         problems: model → why it could not be made ready on the default target.
+        failure: why the warm-up broke off.
     """
 
     started: bool = False
     draining: bool = False
     problems: dict[str, str] = field(default_factory=dict)
+    failure: str | None = None
+
+    @property
+    def pending(self) -> list[str]:
+        """Why the service has not started, nothing if it has."""
+        if self.started:
+            return []
+        return [self.failure or "models are being compiled"]
 
     def drain(self) -> None:
         """Stop being ready."""

@@ -1,6 +1,6 @@
 """Runs without a server: the model, the contract and the inputs of `snn-fusion run`."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from api.render import spikes_reply, warnings_of, window_reply
 from api.settings import Settings
 from backends.base import Program
+from backends.comparison import Comparison, compare_rasters, compare_recordings
 from backends.fuse import FusedAnswer, SampleCounts, fuse, sample_counts
 from backends.programs import ProgramCache
 from backends.registry import Registry
@@ -168,11 +169,7 @@ def run_offline(
         InvalidInput: if there is nothing to run on, or it does not fit.
         BackendError: if the target cannot be used or refuses the model.
     """
-    if not inputs.rasters and not inputs.recordings:
-        names = ", ".join(f"{name}=FILE" for name in shelved.model.encoders or ["NODE"])
-        samples = ", ".join(sample.name for sample in list_samples(shelved.path)[:3])
-        hint = f"{names}; shipped samples: {samples}" if samples else names
-        raise InvalidInput("input", "nothing to run on", hint)
+    _require_something(inputs, shelved)
     programs = ProgramCache(registry)
     try:
         program = programs.get(shelved.model, target, contract)
@@ -183,6 +180,42 @@ def run_offline(
         return OfflineRun(
             *place, answer, {}, answer.recorded, answer.counts, answer.steps, answer.run_s
         )
+    finally:
+        programs.close()
+
+
+def _require_something(inputs: Inputs, shelved: ShelvedModel) -> None:
+    if inputs.rasters or inputs.recordings:
+        return
+    names = ", ".join(f"{name}=FILE" for name in shelved.model.encoders or ["NODE"])
+    samples = ", ".join(sample.name for sample in list_samples(shelved.path)[:3])
+    hint = f"{names}; shipped samples: {samples}" if samples else names
+    raise InvalidInput("input", "nothing to run on", hint)
+
+
+def compare_offline(
+    shelved: ShelvedModel,
+    inputs: Inputs,
+    contract: ExecutionContract,
+    targets: Sequence[str],
+    registry: Registry,
+    *,
+    tolerance: float,
+    tell: Callable[[str], None],
+) -> Comparison:
+    """Compare targets on one model and one input, without any server.
+
+    Raises:
+        InvalidInput, BackendError: as `run_offline`.
+    """
+    _require_something(inputs, shelved)
+    programs = ProgramCache(registry)
+    place = (contract, targets, programs)
+    model = shelved.model
+    try:
+        if inputs.rasters:
+            return compare_rasters(model, inputs.rasters, *place, tolerance=tolerance, tell=tell)
+        return compare_recordings(model, inputs.recordings, *place, tolerance=tolerance, tell=tell)
     finally:
         programs.close()
 

@@ -1,13 +1,18 @@
-"""A picture of a fused answer: spike rasters, and what each sensor believed."""
+"""Pictures of spike rasters: of a fused answer with its posteriors, and of a comparison."""
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-INK, ACCENT = "#1f2933", "#2a6f97"
+from backends.compare import TargetRun
+from backends.comparison import Comparison
+
+INK, ACCENT, DIFFERENT = "#1f2933", "#2a6f97", "#c1121f"
 
 
 def draw_answer(reply: Mapping[str, Any], path: Path, title: str = "") -> None:
@@ -58,3 +63,29 @@ def _posteriors(axis: Axes, window: Mapping[str, Any]) -> None:
     quality = window["quality"]["score"]
     axis.set_title(f"{window['label']} at {window['confidence']:.0%}, Q {quality:.2f}", fontsize=10)
     axis.legend(fontsize=8, loc="lower right")
+
+
+def draw_rasters(comparison: Comparison) -> bytes:
+    """Return a PNG: a row for every population, a column for every target."""
+    nodes = [one.node for one in comparison.pairs[0].populations]
+    rows, columns = max(1, len(nodes)), len(comparison.runs)
+    figure = Figure(figsize=(5 * columns, 1 + 1.9 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, sharex=True, sharey="row", squeeze=False)
+    for row, node in zip(axes, nodes, strict=False):
+        for axis, run in zip(row, comparison.runs, strict=True):
+            _draw_run(axis, run, comparison.runs[0], node)
+    for axis in axes[-1]:
+        axis.set_xlabel("step")
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=100)
+    return png.getvalue()
+
+
+def _draw_run(axis: Axes, run: TargetRun, first: TargetRun, node: str) -> None:
+    raster = run.raster(node)
+    steps, neurons = np.nonzero(raster)
+    axis.scatter(steps, neurons, s=1.5, color=INK, linewidths=0)
+    steps, neurons = np.nonzero(raster != first.raster(node))
+    axis.scatter(steps, neurons, s=9, color=DIFFERENT, marker="x", linewidths=0.8)
+    axis.set_title(f"{node} on {run.target}: {int(raster.sum())} spikes", fontsize=9, loc="left")
+    axis.set_ylabel("neuron", fontsize=8)

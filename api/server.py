@@ -53,6 +53,7 @@ def make_config(settings: Settings) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=settings.shutdown_s,
+        timeout_worker_healthcheck=30,  # a loaded machine is no reason to kill a worker
     )
 
 

@@ -9,7 +9,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from api import render
-from api.errors import LimitExceeded, UnknownName, status_of, told
+from api.errors import LimitExceeded, UnknownName, told
 from api.health import Health
 from api.intake import Body, Parsed, parse, read_recordings
 from api.job import Job
@@ -17,12 +17,12 @@ from api.lanes import Lane
 from api.metrics import Metrics
 from api.settings import PREFIX, InvalidSettings, Settings
 from backends.base import Target
-from backends.errors import RunTimeout, UnknownTarget
+from backends.errors import BackendError, RunTimeout, UnknownTarget
 from backends.fuse import FusedAnswer, run_encoded
 from backends.programs import ProgramCache
-from backends.registry import Registry
+from backends.registry import InvalidTarget, Registry
 from fusion.contract import ExecutionContract
-from fusion.errors import InvalidInput
+from fusion.errors import FusionError, InvalidInput
 from fusion.events import dt_ns
 from fusion.manifest import Manifest
 from fusion.model import FusionModel
@@ -82,26 +82,24 @@ class Service:
 
     def warm_up(self) -> None:
         """Compile every model for the default target; problems are kept, not raised."""
+        try:
+            for shelved in self.shelf.models.values():
+                if shelved.model.manifest is not None:
+                    self._make_ready(shelved.model)
+            self.health.started = True
+        except Exception as error:
+            self.health.failure = f"the warm-up broke off: {type(error).__name__}"
+            log.exception("warm-up broke off")
+
+    def _make_ready(self, model: FusionModel) -> None:
         name = self.settings.target
-        for shelved in self.shelf.models.values():
-            model = shelved.model
-            if model.manifest is None:
-                continue
-            try:
-                contract = model.contract()
-                self.programs.get(model, name, contract)
-                self._wiring(model, contract)
-            except Exception as error:  # one bad model must not keep the others from being served
-                self.health.problems[model.name] = told(error)
-                unknown = status_of(error)[0] == 500
-                log.warning(
-                    "model not ready",
-                    model=model.name,
-                    target=name,
-                    error=str(error),
-                    exc_info=unknown,
-                )
-        self.health.started = True
+        try:
+            contract = model.contract()
+            self.programs.get(model, name, contract)
+            self._wiring(model, contract)
+        except (FusionError, BackendError, InvalidTarget) as error:  # others may well be served
+            self.health.problems[model.name] = told(error)
+            log.warning("model not ready", model=model.name, target=name, error=str(error))
 
     def close(self) -> None:
         """Drop waiting work and end every program, child processes included."""

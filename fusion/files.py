@@ -52,7 +52,7 @@ def _npz(path: Path, sensor: SensorEncoder) -> Recording:
         for name in ("times_us", "channels"):
             if name not in arrays:
                 raise InvalidInput(str(path), f"has no array {name!r}", "times_us, channels")
-        values = arrays["values"] if "values" in arrays else None
+        values = arrays.get("values")
         return EventStream.checked(
             arrays["times_us"], arrays["channels"], values, size=sensor.channels, field=str(path)
         )

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 
 Raster = NDArray[np.int64]
 """Spike counts [steps, neurons]."""
@@ -88,6 +87,10 @@ def van_rossum(first: Raster, second: Raster, dt_s: float) -> float:
     step is included in closed form.
     """
     decay = np.exp(-dt_s / VAN_ROSSUM_TAU_S)
-    gap = np.asarray(lfilter([1.0], [1.0, -decay], (first - second).astype(float), axis=0))
-    squares = (gap**2).sum(axis=0) + gap[-1] ** 2 * decay**2 / (1 - decay**2)
+    gap = np.zeros(first.shape[1])
+    squares = np.zeros(first.shape[1])
+    for difference in first - second:
+        gap = decay * gap + difference
+        squares += gap**2
+    squares += gap**2 * decay**2 / (1 - decay**2)
     return float(np.sqrt(squares * dt_s / VAN_ROSSUM_TAU_S).sum())

@@ -38,8 +38,7 @@ async def root() -> Response:
 async def startup(request: Request) -> Response:
     """Say whether the models on the shelf are compiled for the default target."""
     health = service_of(request).health
-    reasons = [] if health.started else ["models are being compiled"]
-    return _probe(reasons, health.problems)
+    return _probe(health.pending, health.problems)
 
 
 @router.get("/healthz/live", responses=documented(HealthReply, "Alive"), response_class=Response)
@@ -56,9 +55,7 @@ async def live() -> Response:
 async def ready(request: Request) -> Response:
     """Say whether requests should be sent here."""
     service = service_of(request)
-    reasons = []
-    if not service.health.started:
-        reasons.append("models are being compiled")
+    reasons = service.health.pending
     if service.health.draining:
         reasons.append("draining")
     reasons += await service.housekeeping.submit(partial(_unusable, service))

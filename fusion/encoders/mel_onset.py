@@ -9,7 +9,6 @@ from math import gcd
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import resample_poly
 
 from fusion.errors import InvalidInput
 from fusion.events import EventStream
@@ -171,7 +170,7 @@ class MelOnset:
         bins = self._bin_hz()
         rising = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
         falling = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
-        return np.maximum(np.minimum(rising, falling), 0.0)
+        return np.asarray(np.maximum(np.minimum(rising, falling), 0.0), np.float64)
 
     def trigger_weights(self) -> FloatArray:
         """Return the band that the onset trigger listens to, [bins] of 0 or 1."""
@@ -246,6 +245,9 @@ class MelOnset:
         if rate_hz == self.rate_hz:
             return samples
         common = gcd(rate_hz, self.rate_hz)
+        # Imported here: it takes a second, and recordings at the encoder's own rate need none.
+        from scipy.signal import resample_poly  # noqa: PLC0415
+
         return np.asarray(resample_poly(samples, self.rate_hz // common, rate_hz // common))
 
     def _bin_hz(self) -> FloatArray:
