@@ -3,11 +3,12 @@ import threading
 import nir
 from support.api_backends import HookedRegistry
 from support.api_models import body, listening_graph, write_shelf
-from support.api_server import running
+from support.api_server import running, until
 
 from api.settings import load_settings
 from backends.errors import TargetUnavailable
 from backends.numpy_backend import NumpyBackend
+from fusion.shelf import Shelf
 
 
 class SlowRegistry(HookedRegistry):
@@ -87,3 +88,17 @@ def test_an_empty_shelf_is_served_and_told(tmp_path):
         reply = server.fuse(body())
         assert reply.status_code == 404
         assert reply.json()["field"] == "model"
+
+
+def test_a_warm_up_that_breaks_off_is_told(shelf_dir):
+    class Broken(Shelf):
+        @property
+        def models(self):
+            raise PermissionError("not for you")
+
+    with running(load_settings(models_dir=shelf_dir), shelf=Broken(shelf_dir)) as server:
+        until(lambda: server.service.health.failure)
+        for probe in ("startup", "ready"):
+            reply = server.client.get(f"/healthz/{probe}")
+            assert reply.status_code == 503
+            assert reply.json()["reasons"] == ["the warm-up broke off: PermissionError"]

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from support.api_backends import Gate, HookedRegistry, erring, failing
 from support.api_models import body
-from support.api_server import answer_of, running
+from support.api_server import answer_of, running, until
 
 from api.settings import load_settings
 from backends.registry import Registry
@@ -27,8 +27,7 @@ def test_a_full_queue_is_told_at_once_and_the_queued_are_answered(shelf_dir):
         running_one = pool.submit(server.fuse, body(target="hooked"))
         assert gate.entered.acquire(timeout=60)
         queued = pool.submit(server.fuse, body(target="hooked"))
-        while server.service.lanes["hooked"].waiting < 1:
-            pass
+        until(lambda: server.service.lanes["hooked"].waiting == 1)
         refused = server.fuse(body(target="hooked"))
         assert refused.status_code == 503
         assert refused.json()["type"].endswith("queue-full")
@@ -74,15 +73,13 @@ def test_a_caller_who_leaves_costs_nobody_else_anything(shelf_dir):
             content = b'{"target": "hooked", "sensors": {"cam": {"sample": "one"}}}'
             head = f"POST /v1/fuse HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n\r\n"
             leaver.sendall(head.encode() + content)
-            while lane.waiting < 1:
-                pass
-        while lane.waiting:  # its work leaves the queue while the other one still runs
-            pass
+            until(lambda: lane.waiting == 1)
+        # its work leaves the queue while the other one still runs
+        until(lambda: lane.waiting == 0)
         gate.opened.set()
         assert answer_of(stays.result())["target"] == "hooked"
         assert not gate.entered.acquire(blocking=False), "the leaver's work was never run"
-        while not server.metric("snn_fusion_requests_total", route="/v1/fuse", status="499"):
-            pass
+        until(lambda: server.metric("snn_fusion_requests_total", route="/v1/fuse", status="499"))
 
 
 def test_a_run_that_breaks_off_is_told_and_the_next_target_answers(shelf_dir):

@@ -6,14 +6,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
 import pytest
 from support.api_models import CAM_EVENTS, body
-from support.api_server import metric
+from support.api_server import metric, until
 
 START = (
     "from api.server import serve; from api.settings import load_settings; serve(load_settings())"
@@ -51,14 +50,12 @@ def process(shelf_dir, temporary=None, **settings):
 
 
 def wait_until_ready(started, client):
-    while started.poll() is None:
-        try:
-            if client.get("/healthz/ready").status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.05)
-    raise AssertionError(started.communicate()[1])
+    def ready():
+        assert started.poll() is None, started.communicate()[1]
+        with suppress(httpx.TransportError):
+            return client.get("/healthz/ready").status_code == 200
+
+    until(ready)
 
 
 def alive_in_group(group):
@@ -74,10 +71,7 @@ def alive_in_group(group):
 
 def assert_gone(group):
     """Multiprocessing's own helper notices the end of its parent a moment later."""
-    until = time.monotonic() + 30
-    while alive_in_group(group) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert alive_in_group(group) == []
+    until(lambda: alive_in_group(group) == [])
 
 
 def stop(started):
@@ -107,8 +101,7 @@ def test_readiness_ends_before_the_listening_does(shelf_dir):
     with process(shelf_dir, DRAIN_S=3) as (started, client):
         wait_until_ready(started, client)
         started.send_signal(signal.SIGTERM)
-        while client.get("/healthz/ready").status_code == 200:
-            pass
+        until(lambda: client.get("/healthz/ready").status_code == 503)
         assert client.get("/healthz/ready").json()["reasons"] == ["draining"]
         assert client.post("/v1/fuse", json=body()).status_code == 200
         started.communicate(timeout=60)
@@ -118,8 +111,10 @@ def test_readiness_ends_before_the_listening_does(shelf_dir):
 def test_two_processes_share_their_metrics_and_leave_no_orphan(shelf_dir, tmp_path):
     with process(shelf_dir, tmp_path, WORKERS=2) as (started, client):
         wait_until_ready(started, client)
-        pids, sent = set(), 0
-        while len(pids) < 2:  # both have answered; every connection may reach another process
+        sent = 0
+
+        def both_have_counted():  # every connection may reach another process
+            nonlocal sent
             with httpx.Client(base_url=client.base_url, timeout=60) as another:
                 events = {"cam": {"events": CAM_EVENTS}}
                 assert another.post("/v1/fuse", json={"sensors": events}).status_code == 200
@@ -130,8 +125,10 @@ def test_two_processes_share_their_metrics_and_leave_no_orphan(shelf_dir, tmp_pa
             spikes = metric(text, "snn_fusion_spikes_processed_total", source="input")
             assert spikes == sent * len(CAM_EVENTS["times_us"])
             assert text.count("snn_fusion_fusion_quality_score{") == 1
-            (folder,) = tmp_path.glob("snn-fusion-metrics-*")
-            pids = {path.name for path in folder.glob("histogram_*.db")}
+            return len(list(folder.glob("histogram_*.db"))) == 2
+
+        (folder,) = tmp_path.glob("snn-fusion-metrics-*")
+        until(both_have_counted)
         lines = stop(started)
         assert not folder.exists()
         assert len({line.get("request_id") for line in lines if "route" in line}) >= sent

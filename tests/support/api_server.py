@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +18,14 @@ from api.service import Service
 from api.settings import Settings
 
 TYPES = {"<i8": "INT64", "<i4": "INT32", "<i2": "INT16", "<f4": "FP32", "<f8": "FP64"}
+
+
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
+    """Return once the condition holds; fail if it does not come true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
 
 
 @dataclass
@@ -56,8 +64,7 @@ class Running:
 
     def wait_until_ready(self) -> None:
         """Return once the readiness probe says so."""
-        while self.client.get("/healthz/ready").status_code != 200:
-            time.sleep(0.01)
+        until(lambda: self.client.get("/healthz/ready").status_code == 200)
 
 
 @contextmanager
@@ -71,9 +78,8 @@ def running(settings: Settings, **collaborators: Any) -> Iterator[Running]:
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        while not server.started:
-            assert thread.is_alive(), "the server did not start"
-            time.sleep(0.01)
+        until(lambda: server.started or not thread.is_alive())
+        assert server.started
         port = server.servers[0].sockets[0].getsockname()[1]
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
             yield Running(app, client)
