@@ -166,18 +166,19 @@ def _conv_window(node: Any, kernel: Shape, rank: int) -> Window:
     stride = _pairs("stride", node.stride, rank)
     dilation = _pairs("dilation", node.dilation, rank)
     padding = node.padding.decode() if isinstance(node.padding, bytes) else node.padding
+    if not isinstance(padding, str):
+        pad = _pairs("padding", padding, rank)
+        return Window(stride, pad, pad, dilation)
+    if padding not in ("same", "valid"):
+        raise InvalidModel("padding", f"is {padding!r}", "'same', 'valid' or whole numbers")
     if padding == "valid":
         return Window(stride, (0,) * rank, (0,) * rank, dilation)
-    if padding == "same":
-        if max(stride) > 1:
-            raise InvalidModel("padding", "'same' needs stride 1", "whole numbers of padding")
-        total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
-        before = tuple(extent // 2 for extent in total)
-        return Window(
-            stride, before, tuple(t - b for t, b in zip(total, before, strict=True)), dilation
-        )
-    pad = _pairs("padding", padding, rank)
-    return Window(stride, pad, pad, dilation)
+    if max(stride) > 1:
+        raise InvalidModel("padding", "'same' needs stride 1", "whole numbers of padding")
+    total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+    before = tuple(extent // 2 for extent in total)
+    after = tuple(t - b for t, b in zip(total, before, strict=True))
+    return Window(stride, before, after, dilation)
 
 
 def _pooling(node: Any, shape: Shape, _: ExecutionContract) -> Made:
