@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from backends.compare import TargetRun
 from backends.comparison import Comparison
 
-INK, ACCENT, DIFFERENT = "#1f2933", "#2a6f97", "#c1121f"
+INK, DIFFERENT = "#1f2933", "#c1121f"
 
 
 def draw_answer(reply: Mapping[str, Any], path: Path, title: str = "") -> None:
@@ -27,14 +27,19 @@ def draw_answer(reply: Mapping[str, Any], path: Path, title: str = "") -> None:
         title: heading of the picture.
     """
     rasters = dict(reply["spikes"])
-    figure = Figure(figsize=(11, 1.2 + 1.7 * max(2, len(rasters))), layout="constrained")
+    columns = 1 if len(rasters) <= 4 else 2
+    rows = max(2, -(-len(rasters) // columns))
+    figure = Figure(figsize=(5 + 5 * columns, 0.6 + 1.5 * rows), layout="constrained")
     figure.suptitle(title, color=INK)
     left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(2, 1))[0]
-    axes = left.subplots(len(rasters), 1, sharex=True, squeeze=False)[:, 0]
-    for axis, (node, spikes) in zip(axes, rasters.items(), strict=True):
+    axes = left.subplots(rows, columns, sharex=True, squeeze=False)
+    for axis in axes.flat[len(rasters) :]:
+        axis.set_visible(False)
+    for axis, (node, spikes) in zip(axes.flat, rasters.items(), strict=False):
         _raster(axis, node, spikes, reply["dt_s"])
-    axes[-1].set_xlabel("time in the window / s")
-    axes[-1].set_xlim(0, reply["steps"] * reply["dt_s"])
+    for axis in axes[-1]:
+        axis.set_xlabel("time in the window / s")
+    axes[0, 0].set_xlim(0, reply["steps"] * reply["dt_s"])
     _posteriors(right.subplots(), reply["windows"][0])
     figure.savefig(path, dpi=110)
 
@@ -54,7 +59,7 @@ def _posteriors(axis: Axes, window: Mapping[str, Any]) -> None:
     height = 0.8 / len(rows)
     for index, (name, posterior) in enumerate(rows.items()):
         offsets = [k + index * height for k in range(len(labels))]
-        color = ACCENT if name == "fused" else None
+        color = INK if name == "fused" else f"C{index}"
         axis.barh(offsets, [posterior[x] for x in labels], height, label=name, color=color)
     axis.set_yticks([k + 0.4 - height / 2 for k in range(len(labels))], labels)
     axis.invert_yaxis()

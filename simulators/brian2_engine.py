@@ -35,6 +35,8 @@ __all__ = ["SUPPORTED", "Brian2Engine"]
 _MAX_SYNAPSES = 4_000_000
 _MAX_COPIES = 64
 _KEPT_NETWORKS = 3
+_MAX_COMPILED_NODES = 16
+"""Brian2 compiles modules of its own for every node, some seconds each, before the first run."""
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +49,8 @@ class Brian2Engine:
 
     Args:
         plan: the graph in execution order, under a contract of `SUPPORTED` choices.
-        codegen: `numpy`, `cython`, or `auto`: cython where it compiles, else numpy.
+        codegen: `numpy`, `cython`, or `auto`: cython where it compiles and the graph has at most
+            16 nodes, so that a cold start takes a minute at most; else numpy.
         cache_dir: folder for compiled modules; see `cache_folder`.
     """
 
@@ -56,8 +59,9 @@ class Brian2Engine:
     ) -> None:
         self.plan = plan
         self._dtype = np.dtype(plan.contract.arithmetic)
-        self._codegen = codegen
-        self._cache = None if codegen == "numpy" else cache_folder(cache_dir)
+        large = len(plan.nodes) > _MAX_COMPILED_NODES
+        self._codegen = "numpy" if codegen == "auto" and large else codegen
+        self._cache = None if self._codegen == "numpy" else cache_folder(cache_dir)
         self._networks: OrderedDict[int, Brian2Network] = OrderedDict()
         self._lock = threading.Lock()
         synapses = sum(
@@ -66,9 +70,7 @@ class Brian2Engine:
             if isinstance(n.operation, Weights)
         )
         self._widest = max(1, min(_MAX_COPIES, _MAX_SYNAPSES // max(1, synapses)))
-        if codegen != "numpy":
-            # Now rather than in the first run: compiling takes long.
-            self._network(1)
+        self._network(1)  # now rather than in the first run: building and compiling takes long
 
     @property
     def codegen(self) -> str:
