@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 PYTEST := $(BIN)/python -m pytest -q -n 2
 
-.PHONY: help demo serve test test-all test-pythons lint train evaluate clean
+.PHONY: help demo serve test test-all test-pythons lint train accuracy clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -38,11 +38,17 @@ lint: $(VENV)/.installed ## style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-train: ## train examples/av_digits anew: make train FSDD=DIR NMNIST=DIR OUT=DIR
-	@test -d "$(FSDD)" -a -d "$(NMNIST)" -a -n "$(OUT)" || { echo "usage: make train FSDD=DIR NMNIST=DIR OUT=DIR" >&2; exit 2; }
-	test -d .venv-train || $(PYTHON) -m venv .venv-train
+.venv-train/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv-train
 	.venv-train/bin/python -m pip install --quiet --disable-pip-version-check -e '.[train]'
-	.venv-train/bin/python examples/av_digits/train.py --fsdd $(FSDD) --nmnist $(NMNIST) --out $(OUT)
+	@touch $@
+
+DATA := --fsdd $(FSDD) --nmnist $(NMNIST)
+train: .venv-train/.installed ## train examples/av_digits anew: make train FSDD=DIR NMNIST=DIR OUT=DIR
+	.venv-train/bin/python examples/av_digits/train.py $(DATA) --out $(OUT)
+
+accuracy: .venv-train/.installed ## its accuracy on speakers left out: make accuracy FSDD=DIR NMNIST=DIR
+	.venv-train/bin/python examples/av_digits/evaluate.py $(DATA)
 
 clean: ## remove environments and caches
 	rm -rf .venv* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info out

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import yaml
 from scipy.io import wavfile
-from support.models import small_manifest, write_model
+from support.models import small_graph, small_manifest, write_model
 
 from fusion.encoding import Samples
 from fusion.errors import InvalidInput, InvalidModel
@@ -19,7 +19,7 @@ def model(tmp_path):
         "node": "skin", "unit": "samples", "rate_hz": 8000,
         "encoder": {"kind": "mel_onset", "bands": 1},
     }  # fmt: skip
-    return load_model(write_model(tmp_path / "model", manifest=manifest))
+    return load_model(write_model(tmp_path / "model", small_graph(skin=4), manifest))
 
 
 def test_files_are_read_by_their_ending(model, tmp_path):

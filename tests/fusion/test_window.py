@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from support.models import small_manifest, write_model
+from support.models import small_graph, small_manifest, write_model
 
 from fusion.encoding import Samples
 from fusion.errors import InvalidInput, InvalidModel
@@ -94,7 +94,7 @@ def test_a_trigger_that_found_nothing_leaves_its_sensor_out(tmp_path):
         "node": "skin", "unit": "samples", "rate_hz": 8000,
         "encoder": {"kind": "mel_onset", "bands": 1},
     }  # fmt: skip
-    model = load_model(write_model(tmp_path / "m", manifest=manifest))
+    model = load_model(write_model(tmp_path / "m", small_graph(skin=4), manifest))
     silent = Samples.checked(np.zeros(8000), 8000)
     encoding = encode_window(model, {"skin": silent}, model.contract())
     assert not encoding.reports["skin"].live

@@ -1,5 +1,6 @@
 """Small models that tests write and run: two event sensors, one hidden population each."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,12 @@ import yaml
 LABELS = ("left", "right", "none")
 
 
-def small_graph(hidden: int = 12, seed: int = 0) -> nir.NIRGraph:
+def small_graph(hidden: int = 12, seed: int = 0, skin: int = 3) -> nir.NIRGraph:
     """Return inputs `cam` (2, 2) and `skin` (3,), a LIF layer each, and LI readouts."""
     rng = np.random.default_rng(seed)
     nodes: dict[str, Any] = {}
     edges = []
-    for name, shape in (("cam", (2, 2)), ("skin", (3,))):
+    for name, shape in (("cam", (2, 2)), ("skin", (skin,))):
         size = int(np.prod(shape))
         one = np.ones(hidden)
         nodes[name] = nir.Input({"input": np.array(shape)})
@@ -29,7 +30,7 @@ def small_graph(hidden: int = 12, seed: int = 0) -> nir.NIRGraph:
         nodes[f"{name}_li"] = nir.LI(tau=three * 0.05, r=three, v_leak=three * 0)
         nodes[f"{name}_out"] = nir.Output({"output": np.array([3])})
         chain = [name, *(f"{name}_{part}" for part in ("flat", "in", "lif", "w", "li", "out"))]
-        edges += list(zip(chain, chain[1:], strict=False))
+        edges += list(pairwise(chain))
     return nir.NIRGraph(nodes, edges)
 
 
