@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 PYTEST := $(BIN)/python -m pytest -q -n 2
 
-.PHONY: help demo serve test test-all test-pythons lint train accuracy clean
+.PHONY: help demo serve test test-all platforms test-pythons lint train accuracy clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -26,8 +26,18 @@ serve: $(VENV)/.installed ## start the service and leave it running
 test: $(VENV)/.installed ## the fast suite
 	$(PYTEST) -m 'not full'
 
-test-all: $(VENV)/.installed ## everything
+test-all: $(VENV)/.installed ## everything; what needs an environment that cannot be made is skipped
+	-$(MAKE) platforms
 	$(PYTEST)
+
+# torch comes first, because each platform would choose a build of its own.
+.venv-platforms/.installed: tests/platforms/requirements.txt
+	$(PYTHON) -m venv .venv-platforms
+	.venv-platforms/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	.venv-platforms/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	@touch $@
+
+platforms: .venv-platforms/.installed ## make the environment of the platforms that tests/platforms compares with
 
 test-pythons: ## the fast suite on every other supported Python that is here
 	.ci/test_pythons
