@@ -112,7 +112,7 @@ class ChildHost:
             RunFailed: if the child died or the engine failed otherwise.
         """
         waited_from = time.monotonic()
-        if not self._lock.acquire(timeout=deadline_s):
+        if not self._lock.acquire(timeout=min(max(deadline_s, 0.0), threading.TIMEOUT_MAX)):
             raise RunTimeout(self.name, deadline_s)
         try:
             left_s = deadline_s - (time.monotonic() - waited_from)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 _ARRAY = "~array"
 _MAX_HEADER = 1 << 26
 _POLL_S = 0.2
+_LONGEST_S = 1e6  # what a socket takes as a timeout
 
 
 class BrokenWire(ConnectionError):
@@ -81,16 +82,17 @@ class Wire:
         try:
             header = msgspec.msgpack.decode(self._read(length, until))
             arrays = [_empty(*entry) for entry in header["arrays"]]
-            tree = header["tree"]
-        except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+            tree = _with_arrays(header["tree"], arrays)
+        except (msgspec.DecodeError, KeyError, TypeError, ValueError, MemoryError) as error:
             raise BrokenWire(f"no message: {error}") from error
         for array in arrays:
             self._read_into(_bytes(array), until)
-        return _with_arrays(tree, arrays)
+        return tree
 
     def _send(self, data: bytes | memoryview, until: float | None) -> None:
         try:
-            self._socket.settimeout(_left(until))
+            left = _left(until)
+            self._socket.settimeout(None if left is None else min(left, _LONGEST_S))
             self._socket.sendall(data)
         except TimeoutError:
             raise
@@ -150,6 +152,8 @@ def _without_arrays(tree: Any, arrays: list[NDArray[Any]]) -> Any:
 def _with_arrays(tree: Any, arrays: list[NDArray[Any]]) -> Any:
     if isinstance(tree, dict):
         if set(tree) == {_ARRAY}:
+            if tree[_ARRAY] not in range(len(arrays)):
+                raise ValueError(f"there is no array {tree[_ARRAY]!r}")
             return arrays[tree[_ARRAY]]
         return {key: _with_arrays(value, arrays) for key, value in tree.items()}
     if isinstance(tree, list):

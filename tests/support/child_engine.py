@@ -5,12 +5,15 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from fusion.errors import InvalidInput, InvalidModel
+
+_living: "weakref.WeakSet[Callable[[dict[str, Any]], Any]]" = weakref.WeakSet()
 
 
 def open_program(parts: dict[str, Any]) -> Callable[[dict[str, Any]], Any]:
@@ -25,6 +28,7 @@ def open_program(parts: dict[str, Any]) -> Callable[[dict[str, Any]], Any]:
         answer = _act(request)
         return {"name": parts.get("name"), "runs": runs, "pid": os.getpid(), "answer": answer}
 
+    _living.add(run)
     return run
 
 
@@ -84,5 +88,6 @@ _ACTIONS: dict[str, Callable[[Any], Any]] = {
     "print": _print,
     "grandchild": _grandchild,
     "forged": _forged,
+    "living": lambda _: len(_living),
     "object": lambda _: np.array([None]),
 }
