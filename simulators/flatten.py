@@ -74,6 +74,12 @@ class _Flat:
 
 def _without(flat: _Flat) -> list[Edge]:
     """Take the passages out of the nodes and return the edges that lead through them."""
+    for source, target in flat.edges:
+        for end in (source, target):
+            if end not in flat.nodes:
+                known = ", ".join(sorted(flat.nodes))
+                problem = f"node {end!r} does not exist"
+                raise InvalidModel(f"edges[{source} -> {target}]", problem, known)
     edges = dict.fromkeys(_unique(flat.edges))
     for passage in sorted(flat.passages):
         before = [source for source, target in edges if target == passage]

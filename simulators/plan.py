@@ -99,6 +99,7 @@ def make_plan(graph: nir.NIRGraph, contract: ExecutionContract) -> Plan:
                 ", ".join(sorted(KINDS)),
             )
     edges = _checked_edges(graph, kinds)
+    _refuse_batch_dimensions(graph, edges)
     inputs = [name for name, kind in kinds.items() if kind == "Input"]
     closing = order.closing_edges(kinds, edges, inputs)
     if contract.recurrent_delay_at == "spikes":
@@ -183,6 +184,34 @@ def _checked_edges(graph: nir.NIRGraph, kinds: dict[str, str]) -> list[order.Edg
     return edges
 
 
+def _refuse_batch_dimensions(graph: nir.NIRGraph, edges: list[order.Edge]) -> None:
+    """Refuse an Input with one dimension more than the node that it leads to takes."""
+    for source, target in edges:
+        if not isinstance(graph.nodes[source], nir.Input):
+            continue
+        shape = _declared_shape(graph.nodes[source])
+        if shape is not None and len(shape) > 1 and _takes(graph.nodes[target], shape[1:]):
+            raise InvalidModel(
+                f"nodes.{source}.shape",
+                f"{list(shape)} holds a batch dimension, for {target} takes {list(shape[1:])}",
+                f"{list(shape[1:])}: export without the batch dimension",
+            )
+
+
+def _takes(node: Any, shape: Shape) -> bool:
+    """Return whether a node takes the shape, and none with a dimension more."""
+    kind = type(node).__name__
+    if kind in PARAMETERS:
+        sizes = [np.shape(getattr(node, name, ())) for name in PARAMETERS[kind]]
+        return shape in sizes
+    weight = np.shape(getattr(node, "weight", ()))
+    if kind in ("Linear", "Affine"):
+        return len(weight) == 2 and shape == weight[1:]
+    if kind in ("Conv1d", "Conv2d"):
+        return len(shape) == len(weight) - 1
+    return kind in ("SumPool2d", "AvgPool2d") and len(shape) == 3
+
+
 def _plan_node(
     name: str, node: Any, shape: Shape, contract: ExecutionContract, sources: tuple[Source, ...]
 ) -> PlanNode:
@@ -204,10 +233,15 @@ def _input_shape(name: str, node: Any, sources: list[str], plan: dict[str, PlanN
     for source in sources:
         if source in plan:
             return plan[source].shape
-    declared = (node.input_type or {}).get("input")
+    declared = _declared_shape(node)
     if declared is None:
         raise InvalidModel(f"nodes.{name}", "its input shape cannot be inferred")
-    return tuple(int(extent) for extent in np.atleast_1d(declared))
+    return declared
+
+
+def _declared_shape(node: Any) -> Shape | None:
+    declared = (node.input_type or {}).get("input")
+    return None if declared is None else tuple(int(extent) for extent in np.atleast_1d(declared))
 
 
 def _check_shapes(plan: dict[str, PlanNode]) -> None:
