@@ -1,4 +1,5 @@
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -63,3 +64,14 @@ def test_wrong_types_are_refused_by_field():
 )
 def test_the_step_is_known_in_the_files_unit(unit, expected):
     assert make_contract("nir", 2e-3, {"time_unit": unit}).dt_in_file == expected
+
+
+def test_the_page_on_the_contract_names_every_value_and_profile():
+    page = (Path(__file__).parents[2] / "docs/reference/contract.md").read_text()
+    rows = {row.split("`")[1]: row for row in page.splitlines() if row.startswith("| `")}
+    for name, values in CHOICES.items():
+        for value in values:
+            written = str(value).lower() if isinstance(value, bool) else str(value)
+            assert written in rows[name], (name, value)
+    for profile in PROFILES:
+        assert f"`{profile}`" in page

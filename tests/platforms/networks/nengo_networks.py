@@ -50,7 +50,7 @@ def network(synapse: bool, loop: bool, draw: Draw) -> Made:
             tau, tau_syn = _tau(draw), _tau(draw)
             population = _ensemble(size, tau, bias)
             low = nengo.Lowpass(tau_syn) if synapse else None
-            weight = draw.weight(size, into).astype(float) * 2
+            weight = draw.weight(size, into).astype(float) * 4
             nengo.Connection(previous, population.neurons, transform=weight, synapse=low)
             affine = nir.Linear(weight) if synapse else nir.Affine(weight, bias)
             neuron = _cuba(size, tau, tau_syn, bias) if synapse else _lif(size, tau)

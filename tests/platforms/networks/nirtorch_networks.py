@@ -56,7 +56,7 @@ class Forward(torch.nn.Module):
 def _cell(draw: Draw, size: int) -> Cell:
     steps = draw.rng.choice([2, 4, 8, 16] if draw.ties else np.linspace(2, 30, 100), size)
     tau = torch.from_numpy((steps * DT).astype(np.float32))
-    return Cell(tau, tensor(draw, draw.rng.uniform(0.3, 0.8, size)))
+    return Cell(tau, tensor(draw, draw.rng.uniform(0.1, 0.3, size)))
 
 
 def _node(cell: Cell) -> nir.LIF:

@@ -23,14 +23,14 @@ def _inverse(draw: Draw, *shape: int) -> torch.Tensor:
 
 
 def _cell(kind: str, draw: Draw, shape: tuple[int, ...]) -> torch.nn.Module:
-    threshold = tensor(draw, draw.rng.uniform(0.3, 0.8, shape))
+    threshold = tensor(draw, draw.rng.uniform(0.1, 0.3, shape))
     zeros = torch.zeros(shape)
     if kind == "IAF":
-        return norse.IAFCell(IAFParameters(v_th=threshold * 2, v_reset=zeros))
+        return norse.IAFCell(IAFParameters(v_th=threshold * 4, v_reset=zeros))
     mem = _inverse(draw, *shape)
     if kind == "LIF":
         syn = _inverse(draw, *shape)
-        p = LIFParameters(syn, mem, v_leak=zeros, v_th=threshold * 2, v_reset=zeros)
+        p = LIFParameters(syn, mem, v_leak=zeros, v_th=threshold * 4, v_reset=zeros)
         return norse.LIFCell(p, dt=CELL_DT)
     p = LIFBoxParameters(mem, v_leak=zeros, v_th=threshold, v_reset=zeros)
     if kind == "LIFBox-subtract":

@@ -11,7 +11,7 @@ from torch_parts import POOLED, SPATIAL, conv, linear, tensor
 
 
 def _layer(kind: str, draw: Draw, shape: tuple[int, ...]) -> torch.nn.Module:
-    threshold = tensor(draw, draw.rng.uniform(0.25, 0.75, shape))
+    threshold = tensor(draw, draw.rng.uniform(0.1, 0.3, shape))
     options: dict[str, object] = {"batch_size": 1, "spike_threshold": threshold}
     if kind == "IAF":
         return sl.IAFSqueeze(**options)

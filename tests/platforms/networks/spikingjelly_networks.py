@@ -12,15 +12,15 @@ from torch_parts import POOLED, collect, conv, linear
 
 def _neuron(kind: str, draw: Draw) -> torch.nn.Module:
     rng = draw.rng
-    threshold = float(draw.rounded(rng.uniform(0.4, 0.8)))
+    threshold = float(draw.rounded(rng.uniform(0.15, 0.4)))
     if kind == "IF":
-        return neuron.IFNode(v_threshold=threshold, v_reset=0.0)
+        return neuron.IFNode(v_threshold=2 * threshold, v_reset=0.0)
     if kind == "CUBALIF":
         decays = [0.5, 0.75, 0.875] if draw.ties else np.linspace(0.5, 0.95, 46)
         c, v = (float(rng.choice(decays)) for _ in range(2))
-        return neuron.CUBALIFNode(c_decay=c, v_decay=v, v_threshold=2 * threshold)
+        return neuron.CUBALIFNode(c_decay=c, v_decay=v, v_threshold=4 * threshold)
     tau = float(rng.choice([2.0, 4.0, 8.0] if draw.ties else np.linspace(1.5, 12, 200)))
-    v_reset = float(draw.rounded(rng.normal(0, 0.1)))
+    v_reset = float(draw.rounded(rng.uniform(-0.1, 0.1)))
     if kind == "PLIF":
         return neuron.ParametricLIFNode(tau, v_threshold=threshold, v_reset=v_reset)
     return neuron.LIFNode(
