@@ -16,16 +16,18 @@ from starlette.responses import Response
 
 from api import openapi
 from api.draining import drain_on_signal
-from api.errors import ClientGone, QueueFull, make_problem, problem_response, respond, told
+from api.errors import ClientGone, QueueFull, make_problem, problem_response, respond
 from api.logs import configure_logging
 from api.metrics import forget_dead_workers
 from api.middleware import Observed
 from api.notes import notes_of
 from api.routes import catalogue, health
+from api.routes.check import check
 from api.routes.fuse import fuse
 from api.service import Service
 from api.settings import Settings, load_settings
-from backends.errors import BackendError
+from api.targets import make_registry
+from backends.errors import BackendError, told
 from backends.registry import InvalidTarget, Registry
 from fusion.errors import FusionError
 from fusion.shelf import Shelf
@@ -78,13 +80,9 @@ def create_app(
 def _add_routes(app: FastAPI) -> None:
     app.include_router(catalogue.router)
     app.include_router(health.router)
-    # A plain Starlette route: the body stays as it is. `openapi` documents it.
+    # Plain Starlette routes: the body stays as it is. `openapi` documents them.
     app.add_route("/v1/fuse", fuse, methods=["POST"])
-
-
-def make_registry(settings: Settings) -> Registry:
-    """Return the targets that ship and those of the deployment's own folder."""
-    return Registry([settings.hw_configs] if settings.hw_configs else [])
+    app.add_route("/v1/check", check, methods=["POST"])
 
 
 def serve_app(settings: Settings) -> FastAPI:

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from api.comparing import comparison_page, comparison_reply, pair_lines
 from api.contract_options import contract_options
-from api.fitting import fit_reply, fit_table
+from api.fitting import check_reply, fit_table, fit_targets
 from api.offline import (
     OfflineRun,
     compare_offline,
@@ -24,10 +24,10 @@ from api.offline import (
     run_offline,
     summary,
 )
-from api.settings import InvalidSettings, Settings, effective, load_settings
-from backends.errors import BackendError, TargetUnavailable
-from backends.fit import fit_report
-from backends.registry import InvalidTarget, Registry
+from api.settings import InvalidSettings, effective, load_settings
+from api.targets import availability, make_registry
+from backends.errors import BackendError
+from backends.registry import InvalidTarget
 from fusion.errors import FusionError
 
 BAD_INPUT, BROKEN = 2, 3
@@ -108,7 +108,7 @@ def run(
         contract = shelved.model.contract(profile, dt, overrides)
         given = read_inputs(inputs, shelved)
         wanted = record or (["all"] if out else [])
-        registry = _registry(settings)
+        registry = make_registry(settings)
         done = run_offline(
             shelved, given, contract, target or settings.target, registry, record=wanted
         )
@@ -167,7 +167,9 @@ def check(
     targets: Annotated[str | None, typer.Option(help="comma-separated; default all")] = None,
     profile: Annotated[str | None, typer.Option(help="contract profile")] = None,
     dt: Annotated[float | None, typer.Option(help="seconds per step, dt_s")] = None,
-    duration: Annotated[float, typer.Option(help="seconds of input to estimate a run for")] = 1.0,
+    duration: Annotated[
+        float | None, typer.Option(help="seconds to estimate a run for; default the window, or 1")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
     overrides: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
@@ -179,17 +181,14 @@ def check(
         settings = load_settings()
         found = find_model(model, settings).model
         contract = found.contract(profile, dt, overrides)
-        registry = _registry(settings)
-        steps = max(1, round(duration / contract.dt_s))
-        reports = [
-            fit_report(registry.backend(name), found.graph, contract, steps)
-            for name in _names(targets) or sorted(registry.targets)
-        ]
+        registry = make_registry(settings)
+        names = _names(targets) or sorted(registry.targets)
+        fits = fit_targets(registry, names, found, contract, duration)
     if as_json:
-        _print_json({"contract": contract.as_dict(), "targets": [fit_reply(r) for r in reports]})
+        _print_json(check_reply(found, contract, fits))
     else:
-        Console().print(fit_table(reports))
-    raise typer.Exit(0 if all(report.fits for report in reports) else 1)
+        Console().print(fit_table(fits))
+    raise typer.Exit(0 if all(fit.fits for fit in fits) else 1)
 
 
 @app.command()
@@ -217,7 +216,7 @@ def compare(
         given = read_inputs(inputs, shelved)
         with Console(stderr=True).status("comparing") as progress:
             done = compare_offline(
-                shelved, given, contract, _names(targets), _registry(settings),
+                shelved, given, contract, _names(targets), make_registry(settings),
                 tolerance=tolerance, tell=progress.update,
             )  # fmt: skip
         if out is not None:
@@ -244,25 +243,20 @@ def targets(
 ) -> None:
     """List the targets, and whether they can be used here."""
     with plain_errors():
-        registry = _registry(load_settings())
-        rows = {name: _availability(registry, name) for name in sorted(registry.targets)}
+        registry = make_registry(load_settings())
+        rows: dict[str, dict[str, Any]] = {
+            name: {"description": target.description, **availability(registry, name)}
+            for name, target in sorted(registry.targets.items())
+        }
     if as_json:
         _print_json({"targets": rows})
         return
     table = Table("target", "usable", "what it is")
     for name, row in rows.items():
-        why = "yes" if row["available"] else f"no: {row['reason']} ({row['hint']})"
+        hint = f" ({row['hint']})" if row["hint"] else ""
+        why = "yes" if row["available"] else f"no: {row['reason']}{hint}"
         table.add_row(name, why, row["description"])
     Console().print(table)
-
-
-def _availability(registry: Registry, name: str) -> dict[str, Any]:
-    row: dict[str, Any] = {"description": registry.targets[name].description}
-    try:
-        registry.backend(name).available()
-    except TargetUnavailable as error:
-        return row | {"available": False, "reason": error.reason, "hint": error.hint}
-    return row | {"available": True}
 
 
 @app.command()
@@ -271,10 +265,6 @@ def settings() -> None:
     with plain_errors():
         for name, value in effective(load_settings()).items():
             typer.echo(f"{name}={value}")
-
-
-def _registry(settings: Settings) -> Registry:
-    return Registry([settings.hw_configs] if settings.hw_configs else [])
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from backends.errors import (
     RunTimeout,
     TargetUnavailable,
     UnknownTarget,
+    told,
 )
 from backends.registry import InvalidTarget
 from fusion.errors import FusionError, InvalidContract, InvalidInput, InvalidModel
@@ -37,7 +38,7 @@ class BodyTooLarge(FusionError):
 
 
 class UnknownName(InvalidInput):
-    """No model or sample has this name."""
+    """No model, sample or listed target has this name."""
 
 
 class ClientGone(Exception):
@@ -101,7 +102,7 @@ class ProblemReply(TypedDict):
 STATUSES: Mapping[type[Exception], tuple[int, str, str]] = {
     MalformedBody: (400, "malformed-body", "The body cannot be read"),
     UnknownTarget: (404, "unknown-target", "No such target"),
-    UnknownName: (404, "unknown-name", "No such model or sample"),
+    UnknownName: (404, "unknown-name", "No such model, sample or target"),
     BodyTooLarge: (413, "body-too-large", "The body is too large"),
     WrongContentType: (415, "wrong-content-type", "The body is of the wrong type"),
     LimitExceeded: (422, "limit-exceeded", "The request exceeds a limit"),
@@ -153,11 +154,6 @@ def problem_response(error: Exception, request_id: str) -> Response:
     if isinstance(error, QueueFull):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     return respond(reply, headers)
-
-
-def told(error: Exception) -> str:
-    """Return what a caller is told of an expected error: not what a child process printed."""
-    return str(error).partition("\n")[0].removesuffix("; it last printed:")
 
 
 def make_problem(status: int, kind: str, title: str, detail: str, request_id: str) -> ProblemReply:

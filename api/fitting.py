@@ -1,34 +1,143 @@
-"""Fit reports as plain values and as a table."""
+"""Whether a model fits targets: the reports, as plain values and as a table."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from rich.table import Table
 
-from backends.fit import FitReport
+from api.render import model_name
+from api.replies import AvailabilityReply, CheckReply, FitReply
+from api.targets import availability, unavailable
+from backends.errors import BackendError
+from backends.fit import FitReport, fit_report
+from backends.registry import InvalidTarget, Registry
+from fusion.contract import ExecutionContract
+from fusion.errors import InvalidInput
+from fusion.model import FusionModel
+from fusion.window import window_steps
 
 
-def fit_reply(report: FitReport) -> dict[str, Any]:
-    """Return a fit report as plain values, for JSON."""
-    return {"fits": report.fits, **asdict(report)}
+@dataclass(frozen=True, slots=True)
+class TargetFit:
+    """One target's part of a check.
+
+    Attributes:
+        target: its name.
+        availability: whether it can be used now.
+        report: how the model fits it; None where its backend cannot even be loaded.
+    """
+
+    target: str
+    availability: AvailabilityReply
+    report: FitReport | None
+
+    @property
+    def fits(self) -> bool:
+        """Whether the target is known to be able to run the model."""
+        return self.report is not None and self.report.fits
 
 
-def fit_table(reports: Sequence[FitReport]) -> Table:
+def fit_targets(
+    registry: Registry,
+    names: Iterable[str],
+    model: FusionModel,
+    contract: ExecutionContract,
+    duration_s: float | None = None,
+) -> list[TargetFit]:
+    """Return how a model fits targets; nothing is run.
+
+    Args:
+        registry: the targets.
+        names: which of them; what is wrong with one stands in its entry alone.
+        model: the model.
+        contract: how it is to be stepped.
+        duration_s: length of the run to estimate; by default the model's window, or a second.
+
+    Raises:
+        UnknownTarget: if there is no such target.
+        InvalidInput: if the duration cannot be counted in steps.
+        InvalidModel: if the graph cannot be run anywhere.
+    """
+    steps = _steps(model, contract, duration_s)
+    return [_fit(registry, name, model, contract, steps) for name in names]
+
+
+def _fit(
+    registry: Registry, name: str, model: FusionModel, contract: ExecutionContract, steps: int
+) -> TargetFit:
+    now = availability(registry, name)
+    try:
+        report = fit_report(registry.backend(name), model.graph, contract, steps)
+    except (BackendError, InvalidTarget) as error:
+        return TargetFit(name, unavailable(error), None)
+    return TargetFit(name, now, report)
+
+
+def _steps(model: FusionModel, contract: ExecutionContract, duration_s: float | None) -> int:
+    if duration_s is None and model.manifest is not None:
+        return window_steps(model.manifest, contract.dt_s)
+    steps = (1.0 if duration_s is None else duration_s) / contract.dt_s
+    if not math.isfinite(steps):
+        raise InvalidInput("duration_s", f"is too long for steps of {contract.dt_s} s")
+    return max(1, math.ceil(steps - 1e-9))
+
+
+def fit_reply(fit: TargetFit) -> FitReply:
+    """Return a target's part of a check as plain values, for JSON."""
+    now, report = fit.availability, fit.report
+    if report is None:
+        return {
+            "target": fit.target,
+            "available": now["available"],
+            "reason": now["reason"],
+            "hint": now["hint"],
+            "fits": None,
+        }
+    return {
+        "target": fit.target,
+        **fit.availability,
+        "fits": report.fits,
+        "violations": report.violations,
+        "populations": report.populations,
+        "neurons": report.neurons,
+        "synapses": report.synapses,
+        "memory_bytes": report.memory_bytes,
+        "run_s": report.run_s,
+        "run_s_assumes": report.run_s_assumes,
+    }
+
+
+def check_reply(
+    model: FusionModel, contract: ExecutionContract, fits: Sequence[TargetFit]
+) -> CheckReply:
+    """Return a whole check as plain values, for JSON."""
+    return {
+        "model": model_name(model),
+        "contract": contract.as_dict(),
+        "targets": [fit_reply(fit) for fit in fits],
+    }
+
+
+def fit_table(fits: Sequence[TargetFit]) -> Table:
     """Return one row a target: whether the model fits, its size, and what stands in the way."""
     table = Table(
         "target", "fits", "neurons", "synapses", "memory", "a run", "what stands in the way"
     )
-    for report in reports:
+    for fit in fits:
+        now, report = fit.availability, fit.report
+        in_the_way = [] if now["available"] else [f"unavailable: {now['reason']}"]
+        if report is None:
+            table.add_row(fit.target, "unknown", "", "", "", "", *in_the_way)
+            continue
         table.add_row(
-            report.target,
+            fit.target,
             "yes" if report.fits else "no",
             str(report.neurons),
             str(report.synapses),
             f"{report.memory_bytes / 2**20:.2f} MiB",
             "unknown" if report.run_s is None else f"about {report.run_s:.2g} s",
-            "\n".join(map(str, report.violations)),
+            "\n".join([*in_the_way, *map(str, report.violations)]),
         )
-    if reports:
-        table.caption = f"A run: {reports[0].run_s_assumes}."
+        table.caption = f"A run: {report.run_s_assumes}."
     return table

@@ -1,39 +1,28 @@
-"""From the bytes of a body to checked recordings: framing, fields, limits, sample files."""
+"""From the bytes of a body to checked recordings: fields, limits, sample files."""
 
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from api.errors import BodyTooLarge, LimitExceeded, MalformedBody, UnknownName, WrongContentType
-from api.requests import EventsInput, FuseRequest, SamplesInput, SensorInput, TensorInput, decode
+from api.errors import LimitExceeded, UnknownName
+from api.framing import Body, framed
+from api.requests import (
+    CheckRequest,
+    EventsInput,
+    FuseRequest,
+    SamplesInput,
+    SensorInput,
+    TensorInput,
+    decode,
+)
 from api.settings import Settings
-from api.tensors import BINARY_SIZE, Tensor, read_tensors, split_body
+from api.tensors import BINARY_SIZE, Tensor, read_tensors
 from fusion.encoding import Recording, Samples, SensorEncoder
 from fusion.errors import InvalidInput
 from fusion.events import EventStream
 from fusion.samples import list_samples, read_sample
 from fusion.shelf import ShelvedModel
 from fusion.window import manifest_of
-
-JSON, BINARY = "application/json", "application/octet-stream"
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    """A request body as it came in.
-
-    Attributes:
-        content: its bytes.
-        content_type: media type without parameters, lower case; empty where absent.
-        encoding: content encoding, lower case; empty where absent.
-        header_length: the Inference-Header-Content-Length header, if there is one.
-    """
-
-    content: bytes
-    content_type: str
-    encoding: str
-    header_length: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,57 +40,16 @@ def parse(body: Body, max_bytes: int) -> Parsed:
         WrongContentType, BodyTooLarge, MalformedBody: if it cannot be read at all.
         InvalidInput: naming the field that is missing, unknown or of a wrong type.
     """
-    check_content_type(body)
-    content = inflate(body, max_bytes)
-    if not content:
-        raise MalformedBody("body", "is empty", "a JSON object with sensors")
-    if body.header_length is None:
-        header, tail = memoryview(content), memoryview(b"")
-    else:
-        header, tail = split_body(content, body.header_length)
+    header, tail = framed(body, max_bytes)
     request = decode(header, FuseRequest)
     return Parsed(request, read_tensors(request.inputs, tail))
 
 
-def check_content_type(body: Body) -> None:
-    """Refuse a content type that is neither JSON nor, with its header, the binary framing.
-
-    Raises:
-        WrongContentType: saying what would be read.
-    """
-    if body.content_type in ("", JSON):
-        return
-    if body.content_type != BINARY:
-        problem = f"{body.content_type[:80]!r} is not read here"
-        raise WrongContentType("Content-Type", problem, f"{JSON} or {BINARY}")
-    if body.header_length is None:
-        problem = f"{BINARY} needs the length of its JSON header"
-        raise WrongContentType("Inference-Header-Content-Length", problem, f"the header, or {JSON}")
-
-
-def inflate(body: Body, max_bytes: int) -> bytes:
-    """Return the content, inflated if it is gzip or deflate, of at most `max_bytes`.
-
-    Raises:
-        WrongContentType: for another encoding.
-        MalformedBody: if it does not inflate.
-        BodyTooLarge: if it inflates to more.
-    """
-    if body.encoding in ("", "identity"):
-        return body.content
-    if body.encoding not in ("gzip", "deflate"):
-        problem = f"{body.encoding[:80]!r} is not read here"
-        raise WrongContentType("Content-Encoding", problem, "gzip, deflate or none")
-    inflater = zlib.decompressobj(zlib.MAX_WBITS | 32)  # 32: gzip or zlib, by its own header
-    try:
-        content = inflater.decompress(body.content, max_bytes + 1)
-    except zlib.error as error:
-        raise MalformedBody("body", f"is not {body.encoding}: {error}") from None
-    if len(content) > max_bytes:
-        raise BodyTooLarge("body", f"inflates to more than {max_bytes} bytes", f"{max_bytes} bytes")
-    if not inflater.eof or inflater.unused_data:
-        raise MalformedBody("body", f"is not one whole {body.encoding} stream")
-    return content
+def parse_check(body: Body, max_bytes: int) -> CheckRequest:
+    """Return the fields of a body without tensors; raises as `parse`."""
+    header, tail = framed(body, max_bytes)
+    read_tensors((), tail)
+    return decode(header, CheckRequest)
 
 
 def read_recordings(

@@ -8,9 +8,18 @@ from fastapi.openapi.utils import get_openapi
 
 from api import replies
 from api.errors import PROBLEM_JSON, ProblemReply, ViolationReply
-from api.intake import BINARY, JSON
-from api.openapi_examples import BINARY_TEXT, BODY, PROBLEM, REPLY, TENSORS
-from api.requests import EventsInput, FuseRequest, SamplesInput, SensorInput, TensorInput
+from api.framing import BINARY, JSON
+from api.openapi_examples import (
+    BINARY_TEXT,
+    BODY,
+    CHECK,
+    CHECK_REPLY,
+    CHECK_TEXT,
+    PROBLEM,
+    REPLY,
+    TENSORS,
+)
+from api.requests import PARTS, CheckRequest, FuseRequest
 
 REF = "#/components/schemas/{name}"
 HEADER = "Inference-Header-Content-Length"
@@ -25,6 +34,8 @@ PROBLEM_STATUSES = {
     "503": "Too many requests wait (with Retry-After), or the target cannot be used.",
     "504": "The deadline passed.",
 }
+RUN_STATUSES = ("502", "504")
+"""Statuses that only a run can give."""
 
 
 def install(app: FastAPI) -> None:
@@ -44,6 +55,7 @@ def make_document(app: FastAPI) -> dict[str, Any]:
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )
     made["paths"]["/v1/fuse"] = {"post": fuse_operation()}
+    made["paths"]["/v1/check"] = {"post": check_operation()}
     made.setdefault("components", {}).setdefault("schemas", {}).update(schemas())
     return made
 
@@ -55,7 +67,7 @@ def schemas() -> dict[str, Any]:
         for name in dir(replies)
         if name.endswith(("Reply", "Description", "Name", "UnreadableModel"))
     ]
-    types = [FuseRequest, SensorInput, EventsInput, SamplesInput, TensorInput]
+    types = [CheckRequest, FuseRequest, *PARTS]
     _, made = msgspec.json.schema_components(
         [*types, *shapes, ProblemReply, ViolationReply], ref_template=REF
     )
@@ -99,21 +111,37 @@ def fuse_operation() -> dict[str, Any]:
                 BINARY: {"schema": {"type": "string", "format": "binary"}},
             },
         },
-        "responses": _answers(),
+        "responses": _answers(
+            "FuseReply", "The fused answer, under the contract that it echoes.", REPLY
+        ),
     }
 
 
-def _answers() -> dict[str, Any]:
+def check_operation() -> dict[str, Any]:
+    """Return the OpenAPI operation of `POST /v1/check`."""
+    body = {"schema": _ref("CheckRequest"), "example": CHECK}
+    answers = _answers("CheckReply", "How the model fits every target.", CHECK_REPLY)
+    return {
+        "tags": ["fusion"],
+        "operationId": "check",
+        "summary": "Say whether a model fits targets, without running it.",
+        "description": CHECK_TEXT,
+        "requestBody": {"required": True, "content": {JSON: body}},
+        "responses": {status: answers[status] for status in answers if status not in RUN_STATUSES},
+    }
+
+
+def _answers(reply: str, text: str, example: dict[str, Any]) -> dict[str, Any]:
     answers: dict[str, Any] = {
         "200": {
-            "description": "The fused answer, under the contract that it echoes.",
-            "content": {JSON: {"schema": _ref("FuseReply"), "example": REPLY}},
+            "description": text,
+            "content": {JSON: {"schema": _ref(reply), "example": example}},
         }
     }
-    for status, text in PROBLEM_STATUSES.items():
-        example = {"example": PROBLEM} if status == "422" else {}
-        content = {PROBLEM_JSON: {"schema": _ref("ProblemReply"), **example}}
-        answers[status] = {"description": text, "content": content}
+    for status, meaning in PROBLEM_STATUSES.items():
+        shown = {"example": PROBLEM} if status == "422" else {}
+        content = {PROBLEM_JSON: {"schema": _ref("ProblemReply"), **shown}}
+        answers[status] = {"description": meaning, "content": content}
     answers["503"]["headers"] = {
         "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}
     }

@@ -102,3 +102,50 @@ PROBLEM: dict[str, Any] = {
     "nearest": "0 to 2311",
     "request_id": "5f0c0a86b25b4ab9a1b1f1d2b7c1c0de",
 }
+
+CHECK_TEXT = """\
+Nothing is run. Every target gets an entry: whether it can be used now, every limit that the model
+exceeds with the nearest value that would work, the model's size, its memory and the estimated time
+of a run. A target that cannot be used stands in its own entry and fails no other.
+"""
+
+CHECK: dict[str, Any] = {
+    "model": "av_digits",
+    "targets": ["numpy", "small_chip"],
+    "contract": {"arithmetic": "float32"},
+}
+
+_SIZE: dict[str, Any] = {
+    "populations": [
+        {"node": "vision_hidden", "kind": "CubaLIF", "neurons": 1176},
+        {"node": "vision_logits", "kind": "LI", "neurons": 10},
+    ],
+    "neurons": 1186,
+    "synapses": 634976,
+    "memory_bytes": 7927840,
+    "run_s_assumes": "70 steps, one sample, 5% of all lines active in a step",
+}
+
+CHECK_REPLY: dict[str, Any] = {
+    "model": {"name": "av_digits", "version": "1", "digest": "4be1…"},
+    "contract": {"dt_s": 0.01, **PROFILES["nir"], "arithmetic": "float32"},
+    "targets": [
+        {
+            "target": "numpy",
+            "available": True,
+            "reason": None,
+            "hint": None,
+            "fits": True,
+            "violations": [],
+            "run_s": 0.084,
+            **_SIZE,
+        },
+        {
+            "target": "small_chip",
+            "available": False,
+            "reason": "no backend 'small_chip' is installed",
+            "hint": "install the package that offers it as an entry point of snn_fusion.backends",
+            "fits": None,
+        },
+    ],
+}

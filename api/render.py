@@ -10,6 +10,7 @@ from api.job import Job
 from api.replies import (
     CountsReply,
     FuseReply,
+    ModelName,
     QualityReply,
     SensorReply,
     SpikesReply,
@@ -18,6 +19,7 @@ from api.replies import (
 )
 from backends.fuse import FusedAnswer, SampleCounts
 from fusion.manifest import Manifest
+from fusion.model import FusionModel
 from fusion.window import FusedWindow, manifest_of
 
 
@@ -29,7 +31,7 @@ def fuse_reply(job: Job, answer: FusedAnswer, request_id: str, queue_s: float) -
     traced = {key.rpartition(".")[0] for key in answer.recorded} if "all" in wanted else wanted
     return {
         "request_id": request_id,
-        "model": {"name": manifest.name, "version": manifest.version, "digest": model.digest},
+        "model": model_name(model),
         "target": job.target.name,
         "contract": job.contract.as_dict(),
         "seed": job.seed,
@@ -49,6 +51,12 @@ def fuse_reply(job: Job, answer: FusedAnswer, request_id: str, queue_s: float) -
         },
         "warnings": warnings_of(answer, manifest),
     }
+
+
+def model_name(model: FusionModel) -> ModelName:
+    """Return a model's name, version (empty for a bare graph) and digest."""
+    version = model.manifest.version if model.manifest else ""
+    return {"name": model.name, "version": version, "digest": model.digest}
 
 
 def counts_reply(counts: SampleCounts) -> CountsReply:

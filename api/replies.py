@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from backends.base import Violation
+from backends.fit import PopulationSize
+
 if TYPE_CHECKING:  # arrays are encoded as they are; a reader of the reply sees lists
     Ints = list[int] | NDArray[np.integer]
     Rows = NDArray[np.generic]
@@ -114,7 +117,15 @@ class QueueReply(TypedDict):
     estimated_wait_s: float
 
 
-class TargetReply(TypedDict):
+class AvailabilityReply(TypedDict):
+    """Whether a target can be used now; if not, why, and what to do."""
+
+    available: bool
+    reason: str | None
+    hint: str | None
+
+
+class TargetReply(AvailabilityReply):
     """One target: what it can do and whether it can be used now."""
 
     name: str
@@ -123,9 +134,6 @@ class TargetReply(TypedDict):
     default: bool
     capabilities: dict[str, Any]
     max_run_s: float
-    available: bool
-    reason: str | None
-    hint: str | None
     queue: QueueReply
 
 
@@ -133,6 +141,28 @@ class TargetsReply(TypedDict):
     """The targets served here."""
 
     targets: list[TargetReply]
+
+
+class FitReply(AvailabilityReply):
+    """How a model fits one target; `fits` is null, the rest absent, if its backend cannot load."""
+
+    target: str
+    fits: bool | None
+    violations: NotRequired[tuple[Violation, ...]]
+    populations: NotRequired[tuple[PopulationSize, ...]]
+    neurons: NotRequired[int]
+    synapses: NotRequired[int]
+    memory_bytes: NotRequired[int]
+    run_s: NotRequired[float | None]
+    run_s_assumes: NotRequired[str]
+
+
+class CheckReply(TypedDict):
+    """How a model fits targets under a contract; nothing was run."""
+
+    model: ModelName
+    contract: dict[str, Any]
+    targets: list[FitReply]
 
 
 class SensorDescription(TypedDict):

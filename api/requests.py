@@ -1,4 +1,4 @@
-"""The request of `POST /v1/fuse`, and its JSON decoded with errors that name the field."""
+"""The bodies of requests, and their JSON decoded with errors that name the field."""
 
 import difflib
 import re
@@ -67,20 +67,38 @@ class TensorInput(_Part, frozen=True):
     data: Raw = field(default_factory=Raw)
 
 
-class FuseRequest(_Part, frozen=True):
-    """A request to fuse what some of a model's sensors recorded.
-
-    Whatever is absent is the deployment's, the model's or the target's default.
-    """
+class _Contracted(_Part, frozen=True):
+    """A model and the choices of its contract."""
 
     model: Annotated[str | None, Meta(description="Model name, or the start of its digest.")] = None
-    target: Annotated[str | None, Meta(description="Where to run.")] = None
     profile: Annotated[str | None, Meta(description="Contract profile.")] = None
     dt_s: Annotated[Positive | None, Meta(description="Seconds per time step.")] = None
     contract: Annotated[
         dict[str, bool | Int64 | float | str | None],
         Meta(description="Contract fields that override the profile's."),
     ] = field(default_factory=dict)
+
+
+class CheckRequest(_Contracted, frozen=True):
+    """A request to say whether a model fits targets; nothing is run."""
+
+    targets: Annotated[
+        Annotated[list[str], Meta(min_length=1)] | None,
+        Meta(description="Targets to check; all that are served here if absent."),
+    ] = None
+    duration_s: Annotated[
+        Positive | None,
+        Meta(description="Length of the run to estimate; the model's window if absent."),
+    ] = None
+
+
+class FuseRequest(_Contracted, frozen=True):
+    """A request to fuse what some of a model's sensors recorded.
+
+    Whatever is absent is the deployment's, the model's or the target's default.
+    """
+
+    target: Annotated[str | None, Meta(description="Where to run.")] = None
     seed: Annotated[
         Annotated[int, Meta(ge=0, le=2**63 - 1)] | None, Meta(description="Echoed in the reply.")
     ] = None
@@ -98,13 +116,8 @@ class FuseRequest(_Part, frozen=True):
     ] = field(default_factory=list)
 
 
-FIELDS = sorted(
-    {
-        name
-        for part in (FuseRequest, SensorInput, EventsInput, SamplesInput, TensorInput)
-        for name in part.__struct_fields__
-    }
-)
+PARTS = (SensorInput, EventsInput, SamplesInput, TensorInput)
+"""What stands inside a request."""
 
 
 def decode(content: bytes | memoryview | Raw, kind: type[_T], where: str = "") -> _T:
@@ -122,7 +135,7 @@ def decode(content: bytes | memoryview | Raw, kind: type[_T], where: str = "") -
     try:
         return msgspec.json.decode(content, type=kind)
     except msgspec.ValidationError as error:
-        raise _invalid(str(error), where) from None
+        raise _invalid(str(error), where, kind) from None
     except UnicodeDecodeError:
         raise MalformedBody(where or "body", "is not UTF-8 text") from None
     except RecursionError:
@@ -131,7 +144,7 @@ def decode(content: bytes | memoryview | Raw, kind: type[_T], where: str = "") -
         raise MalformedBody(where or "body", f"is not JSON: {error}") from None
 
 
-def _invalid(message: str, where: str) -> InvalidInput:
+def _invalid(message: str, where: str, kind: type) -> InvalidInput:
     problem, _, path = message.partition(" - at `$")
     path = f"{where}{path.rstrip('`').replace('[...]', '')}".lstrip(".")
     named = re.fullmatch(r"Object (contains unknown|missing required) field `(.*)`", problem)
@@ -142,5 +155,6 @@ def _invalid(message: str, where: str) -> InvalidInput:
     path = f"{path}.{named[2]}".lstrip(".")
     if named[1] == "missing required":
         return InvalidInput(path, "is missing")
-    close = difflib.get_close_matches(named[2][:64], FIELDS, 1)
+    known = {name for part in (kind, *PARTS) for name in getattr(part, "__struct_fields__", ())}
+    close = difflib.get_close_matches(named[2][:64], sorted(known - {named[2]}), 1)
     return InvalidInput(path, "is not a field of the request", close[0] if close else None)

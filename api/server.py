@@ -11,11 +11,12 @@ from pathlib import Path
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from api.app import make_registry, serve_app
+from api.app import serve_app
 from api.logs import configure_logging
 from api.metrics import MULTIPROCESS_DIR
 from api.service import check_names
 from api.settings import Settings
+from api.targets import make_registry
 from fusion.shelf import Shelf
 
 

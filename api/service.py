@@ -1,7 +1,7 @@
 """What a request does, without HTTP: parse, find model and target, run, reply."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -9,15 +9,16 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from api import render
-from api.errors import LimitExceeded, UnknownName, told
+from api.errors import LimitExceeded, UnknownName
+from api.framing import Body
 from api.health import Health
-from api.intake import Body, Parsed, parse, read_recordings
+from api.intake import Parsed, parse, read_recordings
 from api.job import Job
 from api.lanes import Lane
 from api.metrics import Metrics
 from api.settings import PREFIX, InvalidSettings, Settings
 from backends.base import Target
-from backends.errors import BackendError, RunTimeout, UnknownTarget
+from backends.errors import BackendError, RunTimeout, UnknownTarget, told
 from backends.fuse import FusedAnswer, run_encoded
 from backends.programs import ProgramCache
 from backends.registry import InvalidTarget, Registry
@@ -134,6 +135,18 @@ class Service:
         if name not in self.targets:
             raise UnknownTarget(name, sorted(self.targets))
         return self.targets[name]
+
+    def find_targets(self, names: Sequence[str] | None) -> list[str]:
+        """Return the names of targets served here, each once; all of them without a list.
+
+        Raises:
+            UnknownName: naming the entry that is not served here.
+        """
+        for index, name in enumerate(names or ()):
+            if name not in self.targets:
+                known = ", ".join(sorted(self.targets))
+                raise UnknownName(f"targets[{index}]", f"{name[:80]!r} is unknown", known)
+        return list(self.targets if names is None else dict.fromkeys(names))
 
     def prepare(self, body: Body, started: float, note: Callable[[str, str], None]) -> Job:
         """Return a request ready to run; `note` is told its model and target.

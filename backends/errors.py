@@ -100,3 +100,8 @@ class Diverged(RunFailed):
             f"{node} is not a finite number at step {step}: the network diverged "
             "(try a smaller dt_s, the exponential integrator or float64)"
         )
+
+
+def told(error: Exception) -> str:
+    """Return what a caller is told of an expected error: not what a child process printed."""
+    return str(error).partition("\n")[0].removesuffix("; it last printed:")

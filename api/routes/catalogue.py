@@ -8,7 +8,6 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.errors import told
 from api.replies import (
     ModelReply,
     ModelsReply,
@@ -20,9 +19,8 @@ from api.replies import (
 )
 from api.routes.common import documented, json_reply, service_of
 from api.service import Service
+from api.targets import availability
 from backends.base import Target
-from backends.errors import BackendError, TargetUnavailable
-from backends.registry import InvalidTarget
 from fusion.encoding import SensorEncoder
 from fusion.errors import FusionError
 from fusion.model import FusionModel
@@ -60,7 +58,6 @@ async def samples(request: Request) -> Response:
 
 def _target(service: Service, target: Target) -> TargetReply:
     lane = service.lanes[target.name]
-    reason, hint = _why_not(service, target.name)
     return {
         "name": target.name,
         "backend": target.backend,
@@ -68,9 +65,7 @@ def _target(service: Service, target: Target) -> TargetReply:
         "default": target.name == service.settings.target,
         "capabilities": asdict(target.capabilities),
         "max_run_s": target.max_run_s,
-        "available": reason is None,
-        "reason": reason,
-        "hint": hint,
+        **availability(service.registry, target.name),
         "queue": {
             "running": lane.running,
             "waiting": lane.waiting,
@@ -79,16 +74,6 @@ def _target(service: Service, target: Target) -> TargetReply:
             "estimated_wait_s": lane.wait_s,
         },
     }
-
-
-def _why_not(service: Service, name: str) -> tuple[str | None, str | None]:
-    try:
-        service.registry.backend(name).available()
-    except TargetUnavailable as error:
-        return error.reason.partition("\n")[0], error.hint
-    except (BackendError, InvalidTarget) as error:
-        return told(error), None
-    return None, None
 
 
 def _models(service: Service) -> ModelsReply:

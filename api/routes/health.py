@@ -8,11 +8,10 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.errors import told
 from api.replies import HealthReply, RootReply
 from api.routes.common import documented, json_reply, service_of
 from api.service import Service
-from backends.errors import BackendError
+from backends.errors import BackendError, told
 from backends.registry import InvalidTarget
 
 router = APIRouter(tags=["operations"])

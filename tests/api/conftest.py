@@ -14,13 +14,14 @@ def shelf_dir(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def server(shelf_dir, tmp_path_factory):
-    """A server with small limits, a target without its backend, and one that can do little."""
+    """A server with small limits; targets: the reference twice, a weak one, an absent one."""
     configs = tmp_path_factory.mktemp("configs")
     numpy_yaml = (Path(__file__).parents[2] / "hw_configs" / "numpy.yaml").read_text()
     absent = numpy_yaml.replace("name: numpy", "name: absent").replace(
         "backend: numpy", "backend: none_such"
     )
     (configs / "absent.yaml").write_text(absent)
+    (configs / "twin.yaml").write_text(numpy_yaml.replace("name: numpy", "name: twin"))
     tiny = numpy_yaml.replace("name: numpy", "name: tiny").replace(" LI,", "")
     (configs / "tiny.yaml").write_text(tiny.replace("[float64, float32]", "[float32]"))
     settings = load_settings(

@@ -44,16 +44,19 @@ class Running:
         """Post a JSON body."""
         return self.client.post("/v1/fuse", json=body, headers=headers)
 
-    def send(self, content: bytes, **headers: str) -> httpx.Response:
+    def send(self, content: bytes, route: str = "/v1/fuse", **headers: str) -> httpx.Response:
         """Post bytes with headers, of which `_` stands for `-`."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return self.client.post("/v1/fuse", content=content, headers=named)
+        return self.client.post(route, content=content, headers=named)
 
-    def send_binary(self, header: Mapping[str, Any], tail: bytes) -> httpx.Response:
+    def send_binary(
+        self, header: Mapping[str, Any], tail: bytes, route: str = "/v1/fuse"
+    ) -> httpx.Response:
         """Post a JSON header and the raw tensors behind it."""
         text = json.dumps(header).encode()
         return self.send(
             text + tail,
+            route,
             content_type="application/octet-stream",
             inference_header_content_length=str(len(text)),
         )
