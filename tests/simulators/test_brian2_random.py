@@ -4,6 +4,9 @@ A graph counts only if each of its spiking populations spikes in 1 to 50 % of it
 that is silent, or spikes all the time, would agree for no good reason.
 """
 
+import gc
+from collections.abc import Iterator
+
 import pytest
 from support.equality import differences
 from support.random_graphs import RATES, Case, cases, coverage, spike_rates, variants
@@ -31,6 +34,14 @@ COMPILED = (31, 157, 175, 182, 240, 273)
 """Seeds of the structures that are compiled; each takes most of a minute the first time."""
 
 
+@pytest.fixture(autouse=True)
+def quick_collections() -> Iterator[None]:
+    """Brian2 collects garbage before each run, slowly among all that was imported."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 def agree(chosen: list[Case], codegen: Codegen) -> int:
     """Return how many cases count, after comparing every one."""
     counted = 0
@@ -56,8 +67,8 @@ def test_random_graphs_give_the_bits_of_the_reference(first_seed: int) -> None:
 @pytest.mark.full
 @pytest.mark.parametrize("first_seed", [3000, 4000, 5000, 6000])
 def test_more_random_graphs_give_the_bits_of_the_reference(first_seed: int) -> None:
-    chosen = cases(40, first_seed)
-    assert agree(chosen, "numpy") == 40
+    chosen = cases(36, first_seed)
+    assert agree(chosen, "numpy") == 36
     assert EVERYTHING - set(coverage(chosen)) == set()
 
 
