@@ -137,7 +137,7 @@ def test_source_texts_do_not_depend_on_sizes_or_the_names_of_nodes() -> None:
         plan = make_plan(graph(nodes, f"in -> w {name} -> {name} -> out"), contract())
         engine = engine_of(plan)
         engine.run({"in": np.zeros((size, 1, 2))})
-        (network,) = engine._networks.values()
+        network = engine._networks[1]
         texts.append(
             [code.code.run for updater in network._updaters for code in updater.code_objects]
         )
