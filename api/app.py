@@ -23,6 +23,7 @@ from api.middleware import Observed
 from api.notes import notes_of
 from api.routes import catalogue, health
 from api.routes.check import check
+from api.routes.compare import compare
 from api.routes.fuse import fuse
 from api.service import Service
 from api.settings import Settings, load_settings
@@ -83,6 +84,7 @@ def _add_routes(app: FastAPI) -> None:
     # Plain Starlette routes: the body stays as it is. `openapi` documents them.
     app.add_route("/v1/fuse", fuse, methods=["POST"])
     app.add_route("/v1/check", check, methods=["POST"])
+    app.add_route("/v1/compare", compare, methods=["POST"])
 
 
 def serve_app(settings: Settings) -> FastAPI:

@@ -2,9 +2,10 @@
 
 import base64
 import html
-from dataclasses import asdict
 from typing import Any
 
+from api.render import model_name
+from api.replies import ComparedReply, ComparisonReply
 from backends.compare import PairComparison, TargetRun
 from backends.comparison import Comparison
 
@@ -14,18 +15,17 @@ padding:.25rem .6rem;text-align:left}th{background:#f0f4f8}img{max-width:100%}
 .identical{color:#2d6a4f}.different{color:#c1121f}.equivalent{color:#b36b00}"""
 
 
-def comparison_reply(comparison: Comparison) -> dict[str, Any]:
-    """Return a comparison as plain values, for JSON."""
-    model = comparison.model
+def comparison_reply(comparison: Comparison) -> ComparisonReply:
+    """Return a comparison as it is encoded to JSON."""
     return {
-        "model": {"name": model.name, "digest": model.digest},
+        "model": model_name(comparison.model),
         "steps": comparison.steps,
         "targets": [_target(run) for run in comparison.runs],
-        "pairs": [asdict(pair) for pair in comparison.pairs],
+        "pairs": list(comparison.pairs),
     }
 
 
-def _target(run: TargetRun) -> dict[str, Any]:
+def _target(run: TargetRun) -> ComparedReply:
     return {
         "target": run.target,
         "contract": run.contract.as_dict(),

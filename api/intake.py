@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from api.errors import LimitExceeded, UnknownName
 from api.framing import Body, framed
@@ -24,24 +24,26 @@ from fusion.samples import list_samples, read_sample
 from fusion.shelf import ShelvedModel
 from fusion.window import manifest_of
 
+_Request = TypeVar("_Request", bound=FuseRequest)
+
 
 @dataclass(frozen=True, slots=True)
-class Parsed:
+class Parsed(Generic[_Request]):
     """A request's fields, and its tensors by name."""
 
-    request: FuseRequest
+    request: _Request
     tensors: Mapping[str, Tensor]
 
 
-def parse(body: Body, max_bytes: int) -> Parsed:
-    """Return the fields and tensors of a body.
+def parse(body: Body, max_bytes: int, kind: type[_Request]) -> Parsed[_Request]:
+    """Return the fields and tensors of a body that holds a request of this kind.
 
     Raises:
         WrongContentType, BodyTooLarge, MalformedBody: if it cannot be read at all.
         InvalidInput: naming the field that is missing, unknown or of a wrong type.
     """
     header, tail = framed(body, max_bytes)
-    request = decode(header, FuseRequest)
+    request = decode(header, kind)
     return Parsed(request, read_tensors(request.inputs, tail))
 
 
@@ -53,7 +55,7 @@ def parse_check(body: Body, max_bytes: int) -> CheckRequest:
 
 
 def read_recordings(
-    parsed: Parsed, shelved: ShelvedModel, settings: Settings
+    parsed: Parsed[_Request], shelved: ShelvedModel, settings: Settings
 ) -> dict[str, Recording]:
     """Return sensor → checked recording.
 
@@ -88,7 +90,7 @@ class _Part:
     values: Tensor
 
 
-def _by_sensor(parsed: Parsed) -> dict[str, dict[str, _Part]]:
+def _by_sensor(parsed: Parsed[_Request]) -> dict[str, dict[str, _Part]]:
     """Return sensor → part (`times_us` and so on) → tensor."""
     sensors: dict[str, dict[str, _Part]] = {}
     for index, spec in enumerate(parsed.request.inputs):

@@ -1,4 +1,4 @@
-"""A request that is ready to run."""
+"""Requests that are ready to run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,33 +9,55 @@ from fusion.encoding import Recording
 from fusion.shelf import ShelvedModel
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A request that is ready to run.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What every request to run something has.
 
     Attributes:
         shelved: the model.
-        target: where it runs.
         contract: how it is stepped.
         recordings: sensor → recording.
-        record: nodes that the caller wants recorded.
-        seed: the caller's, echoed.
         deadline_s: seconds from the request's arrival.
         started: arrival, on the clock of `time.perf_counter`.
-        decode_s: seconds that parsing took.
     """
 
     shelved: ShelvedModel
-    target: Target
     contract: ExecutionContract
     recordings: Mapping[str, Recording]
-    record: Sequence[str]
-    seed: int | None
     deadline_s: float
     started: float
-    decode_s: float
 
     @property
     def end(self) -> float:
         """The deadline, on the clock of `time.perf_counter`."""
         return self.started + self.deadline_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job(Prepared):
+    """A fuse request that is ready to run.
+
+    Attributes:
+        target: where it runs.
+        record: nodes that the caller wants recorded.
+        seed: the caller's, echoed.
+        decode_s: seconds that parsing took.
+    """
+
+    target: Target
+    record: Sequence[str]
+    seed: int | None
+    decode_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonJob(Prepared):
+    """A comparison that is ready to run.
+
+    Attributes:
+        targets: where it runs, two or more.
+        tolerance: mismatched bins, as a share of the spikes, that still count as equivalent.
+    """
+
+    targets: Sequence[str]
+    tolerance: float

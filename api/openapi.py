@@ -15,11 +15,14 @@ from api.openapi_examples import (
     CHECK,
     CHECK_REPLY,
     CHECK_TEXT,
+    COMPARE,
+    COMPARE_REPLY,
+    COMPARE_TEXT,
     PROBLEM,
     REPLY,
     TENSORS,
 )
-from api.requests import PARTS, CheckRequest, FuseRequest
+from api.requests import PARTS, CheckRequest, CompareRequest, FuseRequest
 
 REF = "#/components/schemas/{name}"
 HEADER = "Inference-Header-Content-Length"
@@ -55,6 +58,7 @@ def make_document(app: FastAPI) -> dict[str, Any]:
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )
     made["paths"]["/v1/fuse"] = {"post": fuse_operation()}
+    made["paths"]["/v1/compare"] = {"post": compare_operation()}
     made["paths"]["/v1/check"] = {"post": check_operation()}
     made.setdefault("components", {}).setdefault("schemas", {}).update(schemas())
     return made
@@ -67,13 +71,14 @@ def schemas() -> dict[str, Any]:
         for name in dir(replies)
         if name.endswith(("Reply", "Description", "Name", "UnreadableModel"))
     ]
-    types = [CheckRequest, FuseRequest, *PARTS]
+    types = [CheckRequest, CompareRequest, FuseRequest, *PARTS]
     _, made = msgspec.json.schema_components(
         [*types, *shapes, ProblemReply, ViolationReply], ref_template=REF
     )
     # These two are decoded later, one by one, so that an error can name the sensor.
-    sensors = made["FuseRequest"]["properties"]["sensors"]
-    sensors["additionalProperties"] = {"$ref": REF.format(name="SensorInput")}
+    for name in ("FuseRequest", "CompareRequest"):
+        sensors = made[name]["properties"]["sensors"]
+        sensors["additionalProperties"] = {"$ref": REF.format(name="SensorInput")}
     made["TensorInput"]["properties"]["data"] = {
         "type": "array",
         "items": {},
@@ -84,37 +89,51 @@ def schemas() -> dict[str, Any]:
 
 def fuse_operation() -> dict[str, Any]:
     """Return the OpenAPI operation of `POST /v1/fuse`."""
+    examples = {
+        "events": {"summary": "Events and samples", "value": BODY},
+        "tensors": {"summary": "Tensors as JSON", "value": TENSORS},
+    }
     return {
         "tags": ["fusion"],
         "operationId": "fuse",
         "summary": "Fuse what a model's sensors recorded.",
         "description": BINARY_TEXT,
-        "parameters": [
-            {
-                "name": HEADER,
-                "in": "header",
-                "required": False,
-                "description": "Bytes of the JSON header of a binary body.",
-                "schema": {"type": "integer", "minimum": 0},
-            }
-        ],
-        "requestBody": {
-            "required": True,
-            "content": {
-                JSON: {
-                    "schema": _ref("FuseRequest"),
-                    "examples": {
-                        "events": {"summary": "Events and samples", "value": BODY},
-                        "tensors": {"summary": "Tensors as JSON", "value": TENSORS},
-                    },
-                },
-                BINARY: {"schema": {"type": "string", "format": "binary"}},
-            },
-        },
+        **_sensing("FuseRequest", examples),
         "responses": _answers(
             "FuseReply", "The fused answer, under the contract that it echoes.", REPLY
         ),
     }
+
+
+def compare_operation() -> dict[str, Any]:
+    """Return the OpenAPI operation of `POST /v1/compare`."""
+    examples = {"events": {"summary": "Events and samples", "value": COMPARE}}
+    return {
+        "tags": ["fusion"],
+        "operationId": "compare",
+        "summary": "Run a fuse request on several targets, and say where they differ first.",
+        "description": COMPARE_TEXT,
+        **_sensing("CompareRequest", examples),
+        "responses": _answers(
+            "ComparisonReply", "Every two targets compared, with a verdict.", COMPARE_REPLY
+        ),
+    }
+
+
+def _sensing(request: str, examples: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters and the body of an operation that takes what sensors recorded."""
+    header = {
+        "name": HEADER,
+        "in": "header",
+        "required": False,
+        "description": "Bytes of the JSON header of a binary body.",
+        "schema": {"type": "integer", "minimum": 0},
+    }
+    content = {
+        JSON: {"schema": _ref(request), "examples": examples},
+        BINARY: {"schema": {"type": "string", "format": "binary"}},
+    }
+    return {"parameters": [header], "requestBody": {"required": True, "content": content}}
 
 
 def check_operation() -> dict[str, Any]:

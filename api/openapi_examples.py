@@ -149,3 +149,67 @@ CHECK_REPLY: dict[str, Any] = {
         },
     ],
 }
+
+COMPARE_TEXT = """\
+Runs one request on two or more targets under one contract and compares every two of them, neuron
+by neuron and step by step: the first spike that differs, with the potential that each target tested
+and its margin to the threshold; measures of every population; whether the fused labels agree.
+
+A pair is **identical** if no spike and no contract field differs, **equivalent** if, after the best
+lag, mismatched bins are at most `tolerance` of the spikes and the labels agree, else **different**.
+
+The body is that of `POST /v1/fuse`, binary or not, and `targets`.
+"""
+
+COMPARE: dict[str, Any] = {
+    "model": "av_digits",
+    "targets": ["numpy", "brian2"],
+    "tolerance": 0.01,
+    "sensors": BODY["sensors"],
+}
+
+_COMPARED: dict[str, Any] = {
+    "contract": REPLY["contract"],
+    "label": "7",
+    "spikes": {"vision_hidden": 3},
+    "synaptic_events": 128412,
+}
+
+COMPARE_REPLY: dict[str, Any] = {
+    "model": REPLY["model"],
+    "steps": 70,
+    "targets": [
+        {"target": "numpy", "run_s": 0.012, **_COMPARED},
+        {"target": "brian2", "run_s": 0.051, **_COMPARED},
+    ],
+    "pairs": [
+        {
+            "targets": ["numpy", "brian2"],
+            "contract_differences": {},
+            "populations": [
+                {
+                    "node": "vision_hidden",
+                    "spikes": [3, 2],
+                    "bins": 8960,
+                    "mismatched": 1,
+                    "lag_steps": 0,
+                    "mismatched_at_lag": 1,
+                    "cosine": 0.8165,
+                    "van_rossum": 0.7071,
+                }
+            ],
+            "divergence": {
+                "node": "vision_hidden",
+                "step": 5,
+                "neuron": 7,
+                "spikes": [1, 0],
+                "v": [1.0000000000000002, 1.0],
+                "threshold": 1.0,
+                "margin": [2.220446049250313e-16, 0.0],
+            },
+            "decisions_agree": True,
+            "verdict": "different",
+            "tolerance": 0.01,
+        }
+    ],
+}

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.base import Violation
+from backends.compare import PairComparison
 from backends.fit import PopulationSize
 
 if TYPE_CHECKING:  # arrays are encoded as they are; a reader of the reply sees lists
@@ -163,6 +164,26 @@ class CheckReply(TypedDict):
     model: ModelName
     contract: dict[str, Any]
     targets: list[FitReply]
+
+
+class ComparedReply(TypedDict):
+    """One target's part of a comparison; `run_s` is the time of its run."""
+
+    target: str
+    contract: dict[str, Any]
+    label: str | None
+    spikes: dict[str, int]
+    synaptic_events: int
+    run_s: float
+
+
+class ComparisonReply(TypedDict):
+    """One model and one input on several targets, and every two of them compared."""
+
+    model: ModelName
+    steps: int
+    targets: list[ComparedReply]
+    pairs: list[PairComparison]
 
 
 class SensorDescription(TypedDict):

@@ -116,6 +116,19 @@ class FuseRequest(_Contracted, frozen=True):
     ] = field(default_factory=list)
 
 
+class CompareRequest(FuseRequest, frozen=True, kw_only=True):
+    """A fuse request that runs on several targets, which are then compared.
+
+    `target`, `seed` and `record` are taken, so that a fuse request can be sent on, and not used.
+    """
+
+    targets: Annotated[list[str], Meta(description="Two or more targets, each once.")]
+    tolerance: Annotated[
+        Annotated[float, Meta(ge=0, le=1)],
+        Meta(description="Mismatched bins, as a share of the spikes, that count as equivalent."),
+    ] = 0.01
+
+
 PARTS = (SensorInput, EventsInput, SamplesInput, TensorInput)
 """What stands inside a request."""
 

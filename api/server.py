@@ -14,9 +14,8 @@ from uvicorn.supervisors import Multiprocess
 from api.app import serve_app
 from api.logs import configure_logging
 from api.metrics import MULTIPROCESS_DIR
-from api.service import check_names
 from api.settings import Settings
-from api.targets import make_registry
+from api.targets import check_names, make_registry
 from fusion.shelf import Shelf
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import orjson
 import structlog
@@ -16,13 +17,16 @@ from api.intake import Parsed, parse, read_recordings
 from api.job import Job
 from api.lanes import Lane
 from api.metrics import Metrics
-from api.settings import PREFIX, InvalidSettings, Settings
+from api.requests import FuseRequest
+from api.settings import Settings
+from api.targets import check_names
 from backends.base import Target
 from backends.errors import BackendError, RunTimeout, UnknownTarget, told
 from backends.fuse import FusedAnswer, run_encoded
 from backends.programs import ProgramCache
 from backends.registry import InvalidTarget, Registry
 from fusion.contract import ExecutionContract
+from fusion.encoding import Recording
 from fusion.errors import FusionError, InvalidInput
 from fusion.events import dt_ns
 from fusion.manifest import Manifest
@@ -33,6 +37,9 @@ from simulators.plan import make_plan, output_populations
 from simulators.trace import recordable
 
 log = structlog.get_logger("snn_fusion")
+
+
+_Request = TypeVar("_Request", bound=FuseRequest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,7 @@ class Service:
         self.lanes = {name: self._lane(name) for name in self.targets}
         self.intake = Lane("intake", settings.threads, 4 * settings.max_queue + 4)
         self.housekeeping = Lane("housekeeping", 2, 256)
+        self.comparing = Lane("compare", 1, settings.max_queue)
         self._wirings: dict[str, Wiring] = {}
 
     def _lane(self, name: str) -> Lane:
@@ -104,7 +112,7 @@ class Service:
 
     def close(self) -> None:
         """Drop waiting work and end every program, child processes included."""
-        for lane in (*self.lanes.values(), self.intake, self.housekeeping):
+        for lane in (*self.lanes.values(), self.intake, self.housekeeping, self.comparing):
             lane.close()
         self.programs.close()
         self.registry.close()
@@ -155,25 +163,37 @@ class Service:
             FusionError, UnknownTarget: as `parse` and `read_recordings`, or for an unknown name.
         """
         begun = time.perf_counter()
-        parsed = parse(body, self.settings.max_body_bytes)
+        parsed = parse(body, self.settings.max_body_bytes, FuseRequest)
         request = parsed.request
         shelved = self.find_model(request.model)
         target = self.find_target(request.target)
         note(shelved.model.name, target.name)
+        contract, recordings = self.read(parsed, shelved)
+        return Job(
+            shelved=shelved,
+            target=target,
+            contract=contract,
+            recordings=recordings,
+            record=request.record,
+            seed=request.seed,
+            deadline_s=deadline(request, target.max_run_s),
+            started=started,
+            decode_s=time.perf_counter() - begun,
+        )
+
+    def read(
+        self, parsed: Parsed[_Request], shelved: ShelvedModel
+    ) -> tuple[ExecutionContract, dict[str, Recording]]:
+        """Return a request's contract and its recordings, both within the limits.
+
+        Raises:
+            FusionError: naming the field that is wrong or too large.
+        """
+        request = parsed.request
         contract = shelved.model.contract(request.profile, request.dt_s, request.contract)
         recordings = read_recordings(parsed, shelved, self.settings)
         self._check_steps(manifest_of(shelved.model), contract)
-        return Job(
-            shelved,
-            target,
-            contract,
-            recordings,
-            request.record,
-            request.seed,
-            _deadline(parsed, target),
-            started,
-            time.perf_counter() - begun,
-        )
+        return contract, recordings
 
     def run(self, job: Job, request_id: str) -> bytes:
         """Return the encoded reply to a job.
@@ -205,15 +225,26 @@ class Service:
 
     def _record(self, job: Job) -> tuple[str, ...]:
         """Return the nodes to record: output populations, and what the caller asks for."""
-        wiring = self._wiring(job.shelved.model, job.contract)
-        record = tuple(dict.fromkeys((*wiring.outputs, *job.record)))
-        names = wiring.recordable if "all" in record else record
-        steps = window_steps(manifest_of(job.shelved.model), job.contract.dt_s)
-        values = steps * sum(wiring.recordable.get(name, 0) for name in names)
-        if values > self.settings.max_record_values:
-            allowed = self.settings.max_record_values
-            raise LimitExceeded("record", "recorded values", values, allowed)
+        model, contract = job.shelved.model, job.contract
+        record = tuple(dict.fromkeys((*self._wiring(model, contract).outputs, *job.record)))
+        self.check_recorded(model, contract, record, "record")
         return record
+
+    def check_recorded(
+        self, model: FusionModel, contract: ExecutionContract, record: Sequence[str], field: str
+    ) -> None:
+        """Return if a run may record these nodes, or `all`.
+
+        Raises:
+            LimitExceeded: naming `field`, if that is too much.
+        """
+        wiring = self._wiring(model, contract)
+        names = wiring.recordable if "all" in record else record
+        steps = window_steps(manifest_of(model), contract.dt_s)
+        values = steps * sum(wiring.recordable.get(name, 0) for name in names)
+        allowed = self.settings.max_record_values
+        if values > allowed:
+            raise LimitExceeded(field, "recorded values", values, allowed)
 
     def _wiring(self, model: FusionModel, contract: ExecutionContract) -> Wiring:
         if model.digest not in self._wirings:  # the plan's shape is the same under any contract
@@ -237,30 +268,15 @@ class Service:
         metrics.queue_seconds.labels(target).observe(queue_s)
 
 
-def check_names(settings: Settings, registry: Registry, shelf: Shelf) -> None:
-    """Check that the targets and the model that settings name exist.
+def deadline(request: FuseRequest, max_s: float) -> float:
+    """Return the seconds that a request may take, at most and by default `max_s`.
 
     Raises:
-        InvalidSettings: naming the variable.
+        LimitExceeded: if it asks for more.
     """
-    known = ", ".join(sorted(registry.targets))
-    for variable, name in (
-        ("TARGET", settings.target),
-        *(("TARGETS", name) for name in settings.targets),
-    ):
-        if name not in registry.targets:
-            raise InvalidSettings(f"{PREFIX}{variable}: {name!r} is no target (known: {known})")
-    if settings.model is not None:
-        try:
-            shelf.find(settings.model)
-        except InvalidInput as error:
-            raise InvalidSettings(f"{PREFIX}MODEL: {error.problem} in {shelf.folder}") from None
-
-
-def _deadline(parsed: Parsed, target: Target) -> float:
-    wanted = parsed.request.deadline_s
+    wanted = request.deadline_s
     if wanted is None:
-        return target.max_run_s
-    if wanted > target.max_run_s:
-        raise LimitExceeded("deadline_s", "seconds", wanted, target.max_run_s)
+        return max_s
+    if wanted > max_s:
+        raise LimitExceeded("deadline_s", "seconds", wanted, max_s)
     return wanted

@@ -1,9 +1,11 @@
-"""The targets of a deployment, and whether they can be used here and now."""
+"""The targets and models that a deployment names, and whether targets can be used now."""
 
 from api.replies import AvailabilityReply
-from api.settings import Settings
+from api.settings import PREFIX, InvalidSettings, Settings
 from backends.errors import BackendError, TargetUnavailable, UnknownTarget, told
 from backends.registry import InvalidTarget, Registry
+from fusion.errors import InvalidInput
+from fusion.shelf import Shelf
 
 
 def make_registry(settings: Settings) -> Registry:
@@ -32,3 +34,23 @@ def unavailable(error: BackendError | InvalidTarget) -> AvailabilityReply:
         reason = error.reason.partition("\n")[0]
         return {"available": False, "reason": reason, "hint": error.hint}
     return {"available": False, "reason": told(error), "hint": None}
+
+
+def check_names(settings: Settings, registry: Registry, shelf: Shelf) -> None:
+    """Check that the targets and the model that settings name exist.
+
+    Raises:
+        InvalidSettings: naming the variable.
+    """
+    known = ", ".join(sorted(registry.targets))
+    for variable, name in (
+        ("TARGET", settings.target),
+        *(("TARGETS", name) for name in settings.targets),
+    ):
+        if name not in registry.targets:
+            raise InvalidSettings(f"{PREFIX}{variable}: {name!r} is no target (known: {known})")
+    if settings.model is not None:
+        try:
+            shelf.find(settings.model)
+        except InvalidInput as error:
+            raise InvalidSettings(f"{PREFIX}MODEL: {error.problem} in {shelf.folder}") from None

@@ -1,18 +1,23 @@
 """A whole comparison: one model and one input run on several targets, then compared by pairs."""
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from backends.base import Program, RunResult
 from backends.compare import PairComparison, TargetRun, compare_runs
+from backends.errors import RunTimeout
+from backends.fuse import refuse_divergence
 from backends.programs import ProgramCache
 from fusion.contract import ExecutionContract
 from fusion.encoding import Recording
 from fusion.errors import InvalidInput
 from fusion.model import FusionModel
 from fusion.window import Encoding, decide_window, encode_window, manifest_of
+from simulators.trace import State
 
 Batch = Mapping[str, NDArray[np.generic]]
 
@@ -34,6 +39,38 @@ class Comparison:
     steps: int
 
 
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """When all must be done, on the clock of `time.perf_counter`, and the seconds given for it."""
+
+    end: float
+    seconds: float
+
+
+class _Limited(Program):
+    """A program whose runs end by a deadline, and by the target's own limit."""
+
+    def __init__(self, inner: Program, target: str, until: Deadline, max_run_s: float) -> None:
+        self._inner = inner
+        self._target = target
+        self._until = until
+        self._max_run_s = max_run_s
+
+    def run(
+        self,
+        batch: Batch,
+        state: State | None = None,
+        record: Collection[str] = (),
+        deadline_s: float | None = None,
+    ) -> RunResult:
+        """Run the network; see `Program.run`."""
+        left_s = self._until.end - time.perf_counter()
+        if left_s <= 0:
+            raise RunTimeout(self._target, self._until.seconds)
+        limits = [left_s, self._max_run_s, *([] if deadline_s is None else [deadline_s])]
+        return self._inner.run(batch, state, record, min(limits))
+
+
 def compare_recordings(
     model: FusionModel,
     recordings: Mapping[str, Recording],
@@ -42,6 +79,7 @@ def compare_recordings(
     programs: ProgramCache,
     *,
     tolerance: float = 0.01,
+    deadline_s: float | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Comparison:
     """Compare targets on what sensors recorded, fused answers included.
@@ -53,15 +91,17 @@ def compare_recordings(
         targets: two or more different targets.
         programs: where compiled programs come from.
         tolerance: mismatched bins, as a share of the spikes, that still count as equivalent.
+        deadline_s: seconds that all runs together may take; each has its target's limit besides.
         tell: called with a line of progress before each part.
 
     Raises:
         InvalidInput: for fewer than two targets, or a recording that does not fit.
         BackendError: if a target cannot be used, refuses the model or breaks off.
     """
+    until = None if deadline_s is None else Deadline(time.perf_counter() + deadline_s, deadline_s)
     encoding = encode_window(model, recordings, contract)
     batch = {node: values[None] for node, values in encoding.inputs.items()}
-    return _compare(model, batch, encoding, contract, targets, programs, tolerance, tell)
+    return _compare(model, batch, encoding, contract, targets, programs, tolerance, tell, until)
 
 
 def compare_rasters(
@@ -76,7 +116,18 @@ def compare_rasters(
 ) -> Comparison:
     """Compare targets on rasters, Input node → [steps, *shape]; else as `compare_recordings`."""
     batch = {node: np.asarray(values)[None] for node, values in rasters.items()}
-    return _compare(model, batch, None, contract, targets, programs, tolerance, tell)
+    return _compare(model, batch, None, contract, targets, programs, tolerance, tell, None)
+
+
+def check_targets(targets: Sequence[str]) -> None:
+    """Return if these targets can be compared.
+
+    Raises:
+        InvalidInput: unless they are two or more, each once.
+    """
+    if len(set(targets)) < 2 or len(set(targets)) < len(targets):
+        named = ", ".join(targets[:8]) or "none"
+        raise InvalidInput("targets", f"are {named}", "two or more, each once")
 
 
 def _compare(
@@ -88,22 +139,23 @@ def _compare(
     programs: ProgramCache,
     tolerance: float,
     tell: Callable[[str], None],
+    until: Deadline | None,
 ) -> Comparison:
-    if len(set(targets)) < 2 or len(set(targets)) < len(targets):
-        raise InvalidInput(
-            "targets", f"are {', '.join(targets) or 'none'}", "two or more, each once"
-        )
+    check_targets(targets)
     if not 0 <= tolerance <= 1:
         raise InvalidInput("tolerance", f"is {tolerance}", "a share from 0 to 1")
     runs = []
     for target in targets:
         tell(f"{target}: compiling")
         program = programs.get(model, target, contract)
+        if until is not None:
+            program = _Limited(program, target, until, programs.max_run_s(target))
         tell(f"{target}: running")
         result = program.run(batch, record=["all"])
         label = None
         if encoding is not None:
             outputs = {node: values[0] for node, values in result.outputs.items()}
+            refuse_divergence(outputs)
             label = decide_window(manifest_of(model), outputs, encoding.reports, contract).label
         runs.append(TargetRun(target, contract, program, result, label))
     tell("comparing")

@@ -101,7 +101,7 @@ def run_encoded(
     answers = []
     for index, encoding in enumerate(encodings):
         outputs = {node: values[index] for node, values in result.outputs.items()}
-        _refuse_divergence(outputs)
+        refuse_divergence(outputs)
         window = decide_window(manifest, outputs, encoding.reports, contract)
         recorded = {key: values[index] for key, values in result.recorded.items()}
         counts = sample_counts(result, index)
@@ -109,7 +109,12 @@ def run_encoded(
     return answers
 
 
-def _refuse_divergence(outputs: Mapping[str, NDArray[np.floating]]) -> None:
+def refuse_divergence(outputs: Mapping[str, NDArray[np.floating]]) -> None:
+    """Return if every output, Output node → [steps, *shape], is finite.
+
+    Raises:
+        Diverged: naming the node and the first step at which it is not.
+    """
     for node, values in outputs.items():
         finite = np.isfinite(values)
         if not finite.all():

@@ -51,6 +51,10 @@ class ProgramCache:
             with self._lock:
                 self._compiling.pop(key, None)
 
+    def max_run_s(self, target: str) -> float:
+        """Return the seconds after which a run on the target is killed."""
+        return self._registry.targets[target].max_run_s
+
     def close(self) -> None:
         """Close every program."""
         with self._lock:

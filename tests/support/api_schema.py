@@ -26,8 +26,20 @@ def misfits(
         return [f"{at}: {value!r} is no {schema['type']}"]
     if isinstance(value, dict):
         return _misfits_in_object(value, schema, document, at)
-    items = value if isinstance(value, list) else []
-    found = [misfits(item, schema.get("items", {}), document, f"{at}[]") for item in items]
+    return _misfits_in_list(value if isinstance(value, list) else [], schema, document, at)
+
+
+def _misfits_in_list(
+    value: list[Any], schema: Mapping[str, Any], document: Mapping[str, Any], at: str
+) -> list[str]:
+    first = schema.get("prefixItems", [])
+    if len(value) < len(first) or (schema.get("items") is False and len(value) > len(first)):
+        return [f"{at}: {value!r} has not {len(first)} entries"]
+    rest = [schema.get("items", {})] * (len(value) - len(first))
+    found = [
+        misfits(item, one, document, f"{at}[]")
+        for item, one in zip(value, [*first, *rest], strict=True)
+    ]
     return [one for part in found for one in part]
 
 

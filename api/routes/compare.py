@@ -1,0 +1,74 @@
+"""`POST /v1/compare`: one request on several targets, and where they differ."""
+
+import math
+import time
+from collections.abc import Callable
+from functools import partial
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.comparing import comparison_reply
+from api.framing import JSON, Body
+from api.intake import parse
+from api.job import ComparisonJob
+from api.lanes import outcome
+from api.notes import notes_of
+from api.requests import CompareRequest
+from api.routes.common import read_body, service_of
+from api.service import Service, deadline
+from backends.comparison import check_targets, compare_recordings
+from backends.errors import RunTimeout
+
+
+async def compare(request: Request) -> Response:
+    """Answer one comparison; decoding and the runs happen in threads."""
+    started = time.perf_counter()
+    service, notes = service_of(request), notes_of(request)
+    body = await read_body(request, service.settings.max_body_bytes)
+    parsing = service.intake.submit(partial(_prepare, service, body, started, notes.tell))
+    job = await outcome(parsing, request, "intake", math.inf, math.inf)
+    running = service.comparing.submit(partial(_run, service, job))
+    reply = await outcome(running, request, ", ".join(job.targets), job.end, job.deadline_s)
+    return Response(reply, media_type=JSON)
+
+
+def _prepare(
+    service: Service, body: Body, started: float, note: Callable[[str, str], None]
+) -> ComparisonJob:
+    parsed = parse(body, service.settings.max_body_bytes, CompareRequest)
+    request = parsed.request
+    shelved = service.find_model(request.model)
+    check_targets(request.targets)
+    targets = service.find_targets(request.targets)
+    note(shelved.model.name, ",".join(targets))
+    contract, recordings = service.read(parsed, shelved)
+    max_s = sum(service.targets[name].max_run_s for name in targets)
+    return ComparisonJob(
+        shelved=shelved,
+        contract=contract,
+        recordings=recordings,
+        deadline_s=deadline(request, max_s),
+        started=started,
+        targets=targets,
+        tolerance=request.tolerance,
+    )
+
+
+def _run(service: Service, job: ComparisonJob) -> bytes:
+    model = job.shelved.model
+    left_s = job.end - time.perf_counter()
+    if left_s <= 0:
+        raise RunTimeout(", ".join(job.targets), job.deadline_s)
+    service.check_recorded(model, job.contract, ["all"], "dt_s")
+    comparison = compare_recordings(
+        model,
+        job.recordings,
+        job.contract,
+        job.targets,
+        service.programs,
+        tolerance=job.tolerance,
+        deadline_s=left_s,
+    )
+    return orjson.dumps(comparison_reply(comparison), option=orjson.OPT_SERIALIZE_NUMPY)
