@@ -91,28 +91,12 @@ def make_plan(graph: nir.NIRGraph, contract: ExecutionContract) -> Plan:
     """
     graph = flatten(graph)
     kinds = {name: type(node).__name__ for name, node in graph.nodes.items()}
-    for name, kind in kinds.items():
-        if kind not in KINDS:
-            raise InvalidModel(
-                f"nodes.{name}",
-                f"{kind} is not supported",
-                ", ".join(sorted(KINDS)),
-            )
     edges = _checked_edges(graph, kinds)
     _refuse_batch_dimensions(graph, edges)
-    inputs = [name for name, kind in kinds.items() if kind == "Input"]
-    closing = order.closing_edges(kinds, edges, inputs)
-    if contract.recurrent_delay_at == "spikes":
-        stateless = [name for name, kind in kinds.items() if kind in STATELESS]
-        closing = order.delays_at_spikes(edges, closing, stateless)
+    closing = _closing_edges(kinds, edges, contract)
     weighted = {name for name, kind in kinds.items() if kind in WEIGHTED}
-    delays = order.step_delays(
-        edges,
-        closing,
-        weighted,
-        contract.recurrent_delay_steps,
-        contract.feedforward_delay_steps,
-    )
+    steps = contract.recurrent_delay_steps, contract.feedforward_delay_steps
+    delays = order.step_delays(edges, closing, weighted, *steps)
     plan: dict[str, PlanNode] = {}
     for name in order.execution_order(kinds, edges, closing):
         sources = sorted(source for source, target in edges if target == name)
@@ -123,6 +107,18 @@ def make_plan(graph: nir.NIRGraph, contract: ExecutionContract) -> Plan:
     return _in_order(
         Plan(tuple(plan.values()), contract), {e for e, late in delays.items() if late}
     )
+
+
+def _closing_edges(
+    kinds: dict[str, str], edges: list[order.Edge], contract: ExecutionContract
+) -> set[order.Edge]:
+    """Return the edges on which the delay of a loop lies."""
+    inputs = [name for name, kind in kinds.items() if kind == "Input"]
+    closing = order.closing_edges(kinds, edges, inputs)
+    if contract.recurrent_delay_at == "after_weights":
+        return closing
+    stateless = [name for name, kind in kinds.items() if kind in STATELESS]
+    return order.delays_at_spikes(edges, closing, stateless)
 
 
 def _in_order(plan: Plan, delayed: set[order.Edge]) -> Plan:
@@ -168,6 +164,10 @@ def output_populations(plan: Plan) -> tuple[str, ...]:
 
 
 def _checked_edges(graph: nir.NIRGraph, kinds: dict[str, str]) -> list[order.Edge]:
+    for name, kind in kinds.items():
+        if kind not in MAKERS and kind not in PARAMETERS:
+            known = ", ".join(sorted([*MAKERS, *PARAMETERS]))
+            raise InvalidModel(f"nodes.{name}", f"{kind} is not supported", known)
     edges = [(str(source), str(target)) for source, target in graph.edges]
     if len(set(edges)) < len(edges):
         source, target = next(edge for edge in edges if edges.count(edge) > 1)
