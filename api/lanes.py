@@ -59,12 +59,17 @@ class Lane:
         return self._mean_s * max(0, self._pending - self.threads + 1) / self.threads
 
     def submit(self, work: Callable[[], _T]) -> "asyncio.Future[_T]":
+        """Run `work` in a thread, for a caller on the event loop; else as `start`."""
+        return asyncio.wrap_future(self.start(work))
+
+    def start(self, work: Callable[[], _T]) -> Future[_T]:
         """Run `work` in a thread, with the caller's context variables.
 
         Cancelling the future takes waiting work off the queue; running work runs on to its end.
 
         Raises:
             QueueFull: if as many wait as may.
+            RuntimeError: if the lane is closed.
         """
         with self._lock:
             if self._pending >= self.threads + self.max_queue:
@@ -73,7 +78,7 @@ class Lane:
             self._tell()
         future = self._pool.submit(copy_context().run, self._timed, work)
         future.add_done_callback(self._done)
-        return asyncio.wrap_future(future)
+        return future
 
     def close(self) -> None:
         """Drop what waits; what runs ends by itself."""

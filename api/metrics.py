@@ -59,6 +59,16 @@ class Metrics:
         self.outside_events = make.counter(
             "outside_window_events", "Events behind the window's end", "model", "sensor"
         )
+        shadowed = (*place, "shadow")
+        self.shadow = make.counter(
+            "shadow", "Live requests run again on the shadow target", *shadowed, "verdict"
+        )
+        self.shadow_mismatched = make.counter(
+            "shadow_mismatched_bins", "Bins in which the shadow target differed", *shadowed
+        )
+        self.shadow_dropped = make.counter(
+            "shadow_dropped", "Sampled requests not run again because the shadow was busy"
+        )
         self.pending = make.gauge(
             "pending_requests", "Requests that wait for or run on a target", "livesum", "target"
         )

@@ -19,6 +19,7 @@ from api.lanes import Lane
 from api.metrics import Metrics
 from api.requests import FuseRequest
 from api.settings import Settings
+from api.shadow import make_shadow
 from api.targets import check_names
 from backends.base import Target
 from backends.errors import BackendError, RunTimeout, UnknownTarget, told
@@ -82,6 +83,7 @@ class Service:
         self.lanes = {name: self._lane(name) for name in self.targets}
         self.intake = Lane("intake", settings.threads, 4 * settings.max_queue + 4)
         self.housekeeping = Lane("housekeeping", 2, 256)
+        self.shadow = make_shadow(settings, registry, self.metrics)
         self.comparing = Lane("compare", 1, settings.max_queue)
         self._wirings: dict[str, Wiring] = {}
 
@@ -116,6 +118,8 @@ class Service:
             lane.close()
         self.programs.close()
         self.registry.close()
+        if self.shadow is not None:
+            self.shadow.close()
 
     def find_model(self, name: str | None) -> ShelvedModel:
         """Return a model by name or digest, the deployment's default without one.
@@ -215,7 +219,10 @@ class Service:
         )[0]
         self._observe(job, answer, queue_s)
         reply = render.fuse_reply(job, answer, request_id, queue_s)
-        return orjson.dumps(reply, option=orjson.OPT_SERIALIZE_NUMPY)
+        encoded = orjson.dumps(reply, option=orjson.OPT_SERIALIZE_NUMPY)
+        if self.shadow is not None:
+            self.shadow.offer(job, answer, self._wiring(model, contract).outputs)
+        return encoded
 
     def _check_steps(self, manifest: Manifest, contract: ExecutionContract) -> None:
         dt_ns(contract.dt_s)

@@ -41,6 +41,8 @@ class Settings(BaseSettings):
         max_queue: requests that wait for one target; one more is refused at once.
         threads: requests that run on one target at the same time.
         programs: compiled programs kept.
+        shadow_target: target on which a share of the live requests is run again; by default none.
+        shadow_share: that share.
         drain_s: seconds to go on serving, not ready, after a request to stop.
         shutdown_s: seconds that running requests then have to finish.
     """
@@ -71,6 +73,8 @@ class Settings(BaseSettings):
     max_queue: int = Field(default=64, ge=0)
     threads: int = Field(default=2, ge=1, le=256)
     programs: int = Field(default=16, ge=1)
+    shadow_target: str | None = None
+    shadow_share: float = Field(default=0.01, ge=0, le=1, allow_inf_nan=False)
     drain_s: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     shutdown_s: int = Field(default=30, ge=1)
 

@@ -46,8 +46,9 @@ def check_names(settings: Settings, registry: Registry, shelf: Shelf) -> None:
     for variable, name in (
         ("TARGET", settings.target),
         *(("TARGETS", name) for name in settings.targets),
+        ("SHADOW_TARGET", settings.shadow_target),
     ):
-        if name not in registry.targets:
+        if name is not None and name not in registry.targets:
             raise InvalidSettings(f"{PREFIX}{variable}: {name!r} is no target (known: {known})")
     if settings.model is not None:
         try:

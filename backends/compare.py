@@ -23,6 +23,12 @@ from simulators.reference import ReferenceEngine
 Verdict = Literal["identical", "equivalent", "different"]
 
 
+def raster_of(recorded: NDArray[np.generic]) -> Raster:
+    """Return recorded spikes [steps, *shape] as spike counts [steps, neurons]."""
+    spikes = np.asarray(recorded, np.int64)
+    return spikes.reshape(len(spikes), -1)
+
+
 @dataclass(frozen=True, slots=True)
 class TargetRun:
     """One target's part of a comparison.
@@ -43,8 +49,7 @@ class TargetRun:
 
     def raster(self, node: str) -> Raster:
         """Return a population's spike counts [steps, neurons]."""
-        spikes = np.asarray(self.result.recorded[f"{node}.spikes"][0], np.int64)
-        return spikes.reshape(len(spikes), -1)
+        return raster_of(self.result.recorded[f"{node}.spikes"][0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +140,22 @@ def _compare(
         populations,
         _first_divergence(nodes, first, second, plans, inputs),
         agree,
-        _verdict(populations, bool(differing), agree is not False, tolerance),
+        verdict_on(populations, bool(differing), agree is not False, tolerance),
         tolerance,
     )
 
 
-def _verdict(
+def verdict_on(
     populations: Sequence[PopulationDifference], contracts_differ: bool, agree: bool, share: float
 ) -> Verdict:
+    """Return the verdict on two targets, as `PairComparison` has it.
+
+    Args:
+        populations: differences by population.
+        contracts_differ: whether any contract field does.
+        agree: whether the decisions do not differ.
+        share: the tolerance.
+    """
     if not contracts_differ and agree and not any(one.mismatched for one in populations):
         return "identical"
     within = all(one.mismatched_at_lag <= share * max(one.spikes) for one in populations)

@@ -1,12 +1,14 @@
 """Targets from `hw_configs`, and the backends that drive them, found through entry points."""
 
 from collections.abc import Iterable, Mapping
+from copy import copy
 from functools import cached_property
 from importlib import resources
 from importlib.metadata import EntryPoint, entry_points
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from threading import Lock
+from typing import Self
 
 import yaml
 
@@ -80,6 +82,13 @@ class Registry:
             if name not in self._backends:
                 self._backends[name] = self._load(self.targets[name])
             return self._backends[name]
+
+    def separate(self) -> Self:
+        """Return the same targets with backends, and so child processes, of their own."""
+        other = copy(self)
+        other._backends = {}
+        other._lock = Lock()
+        return other
 
     def close(self) -> None:
         """Close every backend in use."""
