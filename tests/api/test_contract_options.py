@@ -42,7 +42,7 @@ def contract(folder, *options):
     return json.loads(done.stdout)["contract"]
 
 
-@pytest.mark.parametrize("profile", sorted(set(PROFILES) - {"nengo"}))
+@pytest.mark.parametrize("profile", sorted(PROFILES))
 def test_every_profile_runs_and_is_echoed(folder, profile):
     assert contract(folder, "--profile", profile) == {"dt_s": 0.001, **PROFILES[profile]}
 

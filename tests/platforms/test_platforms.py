@@ -43,6 +43,7 @@ CELLS = {
         "LIF": ("sinabs", 1e-3, {}),
         "LIF-unnormalised": ("sinabs", 1e-3, {"input_gain": "direct"}),
         "LIF-floor": ("sinabs", 1e-3, {"v_min": -0.25}),
+        "LIF-single": ("sinabs", 1e-3, {"spikes_per_step": "one", "reset": "to_v_reset"}),
         "IAF": ("sinabs", 1.0, {}),
         "conv-LIF": ("sinabs", 1e-3, {}),
         "conv-IAF": ("sinabs", 1e-3, {}),
@@ -59,6 +60,7 @@ CELLS = {
     "nirtorch": {"own-cell": ("nir", 1e-3, {"arithmetic": "float32"})},
     "nengo": {
         "LIF": ("nengo", 1e-3, {}),
+        "LIF-floor": ("nengo", 1e-3, {"v_min": 0.0}),
         "LIF-loop": ("nengo", 1e-3, {"recurrent_delay_steps": 1}),
         "CubaLIF": ("nengo", 1e-3, {}),
         "CubaLIF-loop": ("nengo", 1e-3, {}),
@@ -83,6 +85,7 @@ DECISIVE = [
     ("spikingjelly", "IF", {"spike_condition": ">"}),
     ("nengo", "CubaLIF", {"membrane_reads": "new_current", "recurrent_delay_steps": 1}),
     ("nengo", "CubaLIF-loop", {"recurrent_delay_steps": 1}),
+    ("nengo", "LIF-floor", {"v_min": None}),
     ("nengo", "LIF", {"integrator": "forward_euler"}),
 ]
 """A choice of a cell's contract that these networks tell from another one."""

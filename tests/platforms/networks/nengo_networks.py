@@ -14,11 +14,11 @@ def _tau(draw: Draw) -> float:
     return float(draw.rng.choice([4e-3, 8e-3, 16e-3] if draw.ties else np.linspace(3e-3, 0.03, 99)))
 
 
-def _ensemble(size: int, tau: float, bias: np.ndarray) -> nengo.Ensemble:
+def _ensemble(size: int, tau: float, bias: np.ndarray, lowest: float) -> nengo.Ensemble:
     neurons = nengo.LIF(
         tau_rc=tau,
         tau_ref=0,
-        min_voltage=-np.inf,
+        min_voltage=lowest,
         amplitude=DT,  # an output of 1 for a spike
         initial_state={"voltage": nengo.dists.Choice([0])},
     )
@@ -37,7 +37,7 @@ def _cuba(size: int, tau: float, tau_syn: float, bias: np.ndarray) -> nir.CubaLI
     )
 
 
-def network(synapse: bool, loop: bool, draw: Draw) -> Made:
+def network(synapse: bool, loop: bool, lowest: float, draw: Draw) -> Made:
     """Return two layers, with or without a Lowpass in front of each, and a loop on the second."""
     rng, (lines, first, second) = draw.rng, SIZES
     raster = draw.raster(lines).astype(float)
@@ -46,9 +46,9 @@ def network(synapse: bool, loop: bool, draw: Draw) -> Made:
         source = nengo.Node(lambda t: raster[round(t / DT) - 1])
         previous, before, probes = source, "input", {}
         for name, size, into in (("one", first, lines), ("two", second, first)):
-            bias = draw.rounded(rng.normal(0.3, 0.2, size)).astype(float)
+            bias = draw.rounded(rng.normal(0.6, 0.2, size)).astype(float)
             tau, tau_syn = _tau(draw), _tau(draw)
-            population = _ensemble(size, tau, bias)
+            population = _ensemble(size, tau, bias, lowest)
             low = nengo.Lowpass(tau_syn) if synapse else None
             weight = draw.weight(size, into).astype(float) * 4
             nengo.Connection(previous, population.neurons, transform=weight, synapse=low)
@@ -71,8 +71,9 @@ def network(synapse: bool, loop: bool, draw: Draw) -> Made:
 
 
 CELLS = {
-    "LIF": partial(network, False, False),
-    "LIF-loop": partial(network, False, True),
-    "CubaLIF": partial(network, True, False),
-    "CubaLIF-loop": partial(network, True, True),
+    "LIF": partial(network, False, False, -np.inf),
+    "LIF-floor": partial(network, False, False, 0.0),
+    "LIF-loop": partial(network, False, True, -np.inf),
+    "CubaLIF": partial(network, True, False, -np.inf),
+    "CubaLIF-loop": partial(network, True, True, -np.inf),
 }

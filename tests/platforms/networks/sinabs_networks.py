@@ -7,6 +7,7 @@ import sinabs.layers as sl
 import sinabs.nir
 import torch
 from common import IMAGE, SIZES, STEPS, Draw, Made
+from sinabs.activation import MembraneReset, SingleSpike
 from torch_parts import POOLED, SPATIAL, conv, linear, tensor
 
 
@@ -17,6 +18,8 @@ def _layer(kind: str, draw: Draw, shape: tuple[int, ...]) -> torch.nn.Module:
         return sl.IAFSqueeze(**options)
     if kind == "LIF-floor":
         options["min_v_mem"] = -0.25
+    if kind == "LIF-single":
+        options |= {"spike_fn": SingleSpike, "reset_fn": MembraneReset()}
     if kind == "LIF-unnormalised":
         options["norm_input"] = False
     taus = draw.rng.choice(np.linspace(2, 30, 57), shape).astype(np.float32)
@@ -64,7 +67,7 @@ def convolution(kind: str, draw: Draw) -> Made:
     return _run(net, draw.raster(*IMAGE))
 
 
-KINDS = ("LIF", "LIF-unnormalised", "LIF-floor", "IAF")
+KINDS = ("LIF", "LIF-unnormalised", "LIF-floor", "LIF-single", "IAF")
 CELLS = {kind: partial(layers, kind) for kind in KINDS} | {
     f"conv-{kind}": partial(convolution, kind) for kind in ("LIF", "IAF")
 }
