@@ -21,10 +21,18 @@ from backends.errors import (
     TargetUnavailable,
     UnknownTarget,
 )
+from backends.registry import read_target
 from fusion.contract import CHOICES, PROFILES, ExecutionContract, make_contract
 from fusion.errors import FusionError, InvalidContract, InvalidInput, InvalidModel
 from simulators.plan import Plan, make_plan
-from simulators.trace import Counts, State, Trace
+from simulators.trace import (
+    Counts,
+    State,
+    Trace,
+    checked_inputs,
+    checked_record,
+    checked_state,
+)
 
 __all__ = [
     "CHOICES",
@@ -52,6 +60,10 @@ __all__ = [
     "UnknownTarget",
     "Violation",
     "check_plan",
+    "checked_inputs",
+    "checked_record",
+    "checked_state",
     "make_contract",
     "make_plan",
+    "read_target",
 ]
