@@ -35,7 +35,7 @@ __all__ = ["SUPPORTED", "Brian2Engine"]
 _MAX_SYNAPSES = 4_000_000
 _MAX_COPIES = 64
 _KEPT_NETWORKS = 3
-_MAX_COMPILED_NODES = 16
+_MAX_COMPILED_NODES = 8
 """Brian2 compiles modules of its own for every node, some seconds each, before the first run."""
 
 _log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Brian2Engine:
     Args:
         plan: the graph in execution order, under a contract of `SUPPORTED` choices.
         codegen: `numpy`, `cython`, or `auto`: cython where it compiles and the graph has at most
-            16 nodes, so that a cold start takes a minute at most; else numpy.
+            8 nodes, so that a cold start takes about a minute at most; else numpy.
         cache_dir: folder for compiled modules; see `cache_folder`.
     """
 

@@ -84,7 +84,7 @@ def running(settings: Settings, **collaborators: Any) -> Iterator[Running]:
         until(lambda: server.started or not thread.is_alive())
         assert server.started
         port = server.servers[0].sockets[0].getsockname()[1]
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=300) as client:
             yield Running(app, client)
     finally:
         server.should_exit = True
