@@ -26,6 +26,7 @@ from api.offline import (
 )
 from api.settings import InvalidSettings, effective, load_settings
 from api.targets import availability, make_registry
+from backends.compare import TOLERANCE
 from backends.errors import BackendError
 from backends.registry import InvalidTarget
 from fusion.errors import FusionError
@@ -200,7 +201,7 @@ def compare(
     inputs: Inputs = [],  # noqa: B006 (typer copies it)
     profile: Annotated[str | None, typer.Option(help="contract profile")] = None,
     dt: Annotated[float | None, typer.Option(help="seconds per step, dt_s")] = None,
-    tolerance: Annotated[float, typer.Option(help="differing share called equivalent")] = 0.01,
+    tolerance: Annotated[float, typer.Option(help="differing share called equivalent")] = TOLERANCE,
     out: Annotated[Path | None, typer.Option(help="write a page of HTML")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
     overrides: Mapping[str, Any] = MappingProxyType({}),

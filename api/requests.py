@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct, field
 
 from api.errors import MalformedBody
+from backends.compare import TOLERANCE
 from fusion.errors import InvalidInput
 
 _T = TypeVar("_T")
@@ -126,7 +127,7 @@ class CompareRequest(FuseRequest, frozen=True, kw_only=True):
     tolerance: Annotated[
         Annotated[float, Meta(ge=0, le=1)],
         Meta(description="Mismatched bins, as a share of the spikes, that count as equivalent."),
-    ] = 0.01
+    ] = TOLERANCE
 
 
 PARTS = (SensorInput, EventsInput, SamplesInput, TensorInput)

@@ -16,7 +16,7 @@ from api.lanes import Lane
 from api.metrics import Metrics
 from api.settings import Settings
 from backends.base import Target
-from backends.compare import raster_of, verdict_on
+from backends.compare import TOLERANCE, raster_of, verdict_on
 from backends.errors import BackendError
 from backends.fuse import FusedAnswer, fuse
 from backends.programs import ProgramCache
@@ -28,9 +28,6 @@ log = structlog.get_logger("snn_fusion")
 
 MAX_WAITING = 4
 """Sampled requests that wait while one runs; each holds its recordings in memory."""
-
-TOLERANCE = 0.01
-"""Mismatched bins, as a share of the spikes, that still count as equivalent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,9 @@ from simulators.reference import ReferenceEngine
 
 Verdict = Literal["identical", "equivalent", "different"]
 
+TOLERANCE = 0.01
+"""Mismatched bins, as a share of the spikes, that still count as equivalent."""
+
 
 def raster_of(recorded: NDArray[np.generic]) -> Raster:
     """Return recorded spikes [steps, *shape] as spike counts [steps, neurons]."""
@@ -103,7 +106,7 @@ def compare_runs(
     graph: nir.NIRGraph,
     runs: Sequence[TargetRun],
     inputs: Mapping[str, NDArray[np.generic]],
-    tolerance: float = 0.01,
+    tolerance: float = TOLERANCE,
 ) -> tuple[PairComparison, ...]:
     """Compare every pair of targets.
 

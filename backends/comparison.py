@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.base import Program, RunResult
-from backends.compare import PairComparison, TargetRun, compare_runs
+from backends.compare import TOLERANCE, PairComparison, TargetRun, compare_runs
 from backends.errors import RunTimeout
 from backends.fuse import refuse_divergence
 from backends.programs import ProgramCache
@@ -78,7 +78,7 @@ def compare_recordings(
     targets: Sequence[str],
     programs: ProgramCache,
     *,
-    tolerance: float = 0.01,
+    tolerance: float = TOLERANCE,
     deadline_s: float | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Comparison:
@@ -111,7 +111,7 @@ def compare_rasters(
     targets: Sequence[str],
     programs: ProgramCache,
     *,
-    tolerance: float = 0.01,
+    tolerance: float = TOLERANCE,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Comparison:
     """Compare targets on rasters, Input node → [steps, *shape]; else as `compare_recordings`."""

@@ -1,6 +1,5 @@
 """The fit report: whether a model fits a target, and what a run would take. Nothing is run."""
 
-import math
 from dataclasses import dataclass
 
 import nir
@@ -87,7 +86,7 @@ def fit_report(
         neurons,
         synapses,
         _memory_bytes(plan, synapses),
-        None if speed is None else _run_s(speed, plan, synapses, steps),
+        None if speed is None else _run_s(speed, len(plan.nodes), neurons, synapses, steps),
         f"{steps} steps, one sample, {ASSUMED_ACTIVITY:.0%} of all lines active in a step, on the "
         "machine that the target's figures were measured on",
     )
@@ -97,28 +96,20 @@ def _memory_bytes(plan: Plan, synapses: int) -> int:
     """Weights as compressed rows (an index and a value each), and state and parameters."""
     number = np.dtype(plan.contract.arithmetic).itemsize
     total = synapses * (8 + number)
+    sizes = {node.name: node.size for node in plan.nodes}
     for node in plan.nodes:
         if isinstance(node.operation, Neuron):
             # Membrane, synaptic current, and up to eight coefficients for every neuron.
             total += node.size * number * 10
         if isinstance(node.operation, Delaying):
             total += node.size * number * int(node.operation.steps.max(initial=0))
-        total += sum(
-            math.prod(source_shape(plan, source.node)) * number * source.delay_steps
-            for source in node.sources
-        )
+        total += sum(sizes[one.node] * number * one.delay_steps for one in node.sources)
     return total
 
 
-def source_shape(plan: Plan, name: str) -> tuple[int, ...]:
-    """Return the shape of a node's output."""
-    return next(node.shape for node in plan.nodes if node.name == name)
-
-
-def _run_s(speed: Speed, plan: Plan, synapses: int, steps: int) -> float:
-    neurons = sum(node.size for node in plan.nodes if isinstance(node.operation, Neuron))
+def _run_s(speed: Speed, nodes: int, neurons: int, synapses: int, steps: int) -> float:
     a_step = (
-        speed.us_per_node_step * len(plan.nodes) * 1e-6
+        speed.us_per_node_step * nodes * 1e-6
         + speed.ns_per_neuron_update * neurons * 1e-9
         + speed.ns_per_synaptic_event * synapses * ASSUMED_ACTIVITY * 1e-9
     )

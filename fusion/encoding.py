@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -65,28 +65,6 @@ class Encoded:
     live: bool = True
 
 
-class EventEncoder(Protocol):
-    """Maps the events of an event sensor to lines."""
-
-    @property
-    def size(self) -> int:
-        """Number of lines."""
-
-    def encode(self, stream: EventStream) -> EventStream:
-        """Return the events on lines."""
-
-
-class SampleEncoder(Protocol):
-    """Turns samples into events on lines."""
-
-    @property
-    def size(self) -> int:
-        """Number of lines."""
-
-    def encode(self, samples: NDArray[np.float64], rate_hz: int) -> Any:
-        """Return something with the `stream` of events and the `onset_us` of the stimulus."""
-
-
 EVENT_ENCODERS: Mapping[str, type[Any]] = MappingProxyType({"pool": Pool})
 SAMPLE_ENCODERS: Mapping[str, type[Any]] = MappingProxyType({"mel_onset": MelOnset})
 
@@ -97,7 +75,9 @@ class SensorEncoder:
 
     Attributes:
         sensor: what the manifest says of the sensor.
-        encoder: the encoder itself; None where events drive the node as they are.
+        encoder: has a `size`, its number of lines, and `encode`: of an event sensor, from a stream
+            to a stream; of a sampled one, from samples and rate to something with the `stream` and
+            the `onset_us` of the stimulus. None where events drive the node as they are.
     """
 
     sensor: Sensor

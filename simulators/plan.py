@@ -165,8 +165,8 @@ def output_populations(plan: Plan) -> tuple[str, ...]:
 
 def _checked_edges(graph: nir.NIRGraph, kinds: dict[str, str]) -> list[order.Edge]:
     for name, kind in kinds.items():
-        if kind not in MAKERS and kind not in PARAMETERS:
-            known = ", ".join(sorted([*MAKERS, *PARAMETERS]))
+        if kind not in KINDS:
+            known = ", ".join(sorted(KINDS))
             raise InvalidModel(f"nodes.{name}", f"{kind} is not supported", known)
     edges = [(str(source), str(target)) for source, target in graph.edges]
     if len(set(edges)) < len(edges):
