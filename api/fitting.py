@@ -68,7 +68,7 @@ def _fit(
 ) -> TargetFit:
     now = availability(registry, name)
     try:
-        report = fit_report(registry.backend(name), model.graph, contract, steps)
+        report = fit_report(registry.backend(name), model, contract, steps)
     except (BackendError, InvalidTarget) as error:
         return TargetFit(name, unavailable(error), None)
     return TargetFit(name, now, report)

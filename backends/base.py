@@ -5,11 +5,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import nir
 import numpy as np
 from numpy.typing import NDArray
 
 from fusion.contract import ExecutionContract
+from fusion.model import FusionModel
 from simulators.trace import Counts, State
 
 
@@ -179,7 +179,7 @@ class Backend(ABC):
         return
 
     @abstractmethod
-    def check(self, graph: nir.NIRGraph, contract: ExecutionContract) -> list[Violation]:
+    def check(self, model: FusionModel, contract: ExecutionContract) -> list[Violation]:
         """Return every way in which the model exceeds the target, without running anything.
 
         Raises:
@@ -187,7 +187,7 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def compile(self, graph: nir.NIRGraph, contract: ExecutionContract) -> Program:
+    def compile(self, model: FusionModel, contract: ExecutionContract) -> Program:
         """Return the model as a program.
 
         Raises:

@@ -4,8 +4,6 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-import nir
-
 from backends.base import Backend, Program, Target, Violation
 from backends.checks import check_plan
 from backends.errors import ModelRejected, RunFailed, TargetUnavailable
@@ -14,6 +12,7 @@ from backends.registry import InvalidTarget
 from backends.simulated import HostedProgram, from_tree, to_tree
 from backends.worker import Opened
 from fusion.contract import ExecutionContract
+from fusion.model import FusionModel
 from simulators.brian2_choices import SUPPORTED
 from simulators.plan import make_plan
 
@@ -55,17 +54,17 @@ class Brian2Backend(Backend):
                 self.target.name, "Brian2 is not installed", "pip install 'brian2>=2.9'"
             )
 
-    def check(self, graph: nir.NIRGraph, contract: ExecutionContract) -> list[Violation]:
+    def check(self, model: FusionModel, contract: ExecutionContract) -> list[Violation]:
         """Return every way in which the model exceeds the target."""
-        return check_plan(graph, contract, self.target.capabilities, SUPPORTED)
+        return check_plan(model.graph, contract, self.target.capabilities, SUPPORTED)
 
-    def compile(self, graph: nir.NIRGraph, contract: ExecutionContract) -> Program:
+    def compile(self, model: FusionModel, contract: ExecutionContract) -> Program:
         """Return the model as a program in the child process."""
         self.available()
-        violations = self.check(graph, contract)
+        violations = self.check(model, contract)
         if violations:
             raise ModelRejected(self.target.name, violations)
-        parts = {"plan": to_tree(make_plan(graph, contract)), **self._options}
+        parts = {"plan": to_tree(make_plan(model.graph, contract)), **self._options}
         try:
             return HostedProgram(self._host, parts, self.target.max_run_s)
         except RunFailed as error:

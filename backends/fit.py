@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-import nir
 import numpy as np
 
 from backends.base import Backend, Speed, Violation
 from fusion.contract import ExecutionContract
+from fusion.model import FusionModel
 from simulators.neurons import Neuron
 from simulators.operations import Delaying, Weights
 from simulators.plan import Plan, make_plan
@@ -55,21 +55,21 @@ class FitReport:
 
 
 def fit_report(
-    backend: Backend, graph: nir.NIRGraph, contract: ExecutionContract, steps: int
+    backend: Backend, model: FusionModel, contract: ExecutionContract, steps: int
 ) -> FitReport:
     """Return how a model fits a target.
 
     Args:
         backend: the target's backend.
-        graph: the network.
+        model: the model.
         contract: how it is to be stepped.
         steps: time steps of the run to estimate.
 
     Raises:
         InvalidModel: if the graph cannot be run anywhere.
     """
-    violations = tuple(backend.check(graph, contract))
-    plan = make_plan(graph, contract)
+    violations = tuple(backend.check(model, contract))
+    plan = make_plan(model.graph, contract)
     populations = tuple(
         PopulationSize(node.name, node.kind, node.size)
         for node in plan.nodes

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Collection, Mapping
 
-import nir
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +10,7 @@ from backends.base import Backend, Program, RunResult, Violation
 from backends.checks import check_plan
 from backends.errors import ModelRejected
 from fusion.contract import ExecutionContract
+from fusion.model import FusionModel
 from simulators.plan import make_plan
 from simulators.reference import SUPPORTED, ReferenceEngine
 from simulators.trace import State
@@ -19,16 +19,16 @@ from simulators.trace import State
 class NumpyBackend(Backend):
     """Runs models in the reference engine."""
 
-    def check(self, graph: nir.NIRGraph, contract: ExecutionContract) -> list[Violation]:
+    def check(self, model: FusionModel, contract: ExecutionContract) -> list[Violation]:
         """Return every way in which the model exceeds the target."""
-        return check_plan(graph, contract, self.target.capabilities, SUPPORTED)
+        return check_plan(model.graph, contract, self.target.capabilities, SUPPORTED)
 
-    def compile(self, graph: nir.NIRGraph, contract: ExecutionContract) -> Program:
+    def compile(self, model: FusionModel, contract: ExecutionContract) -> Program:
         """Return the model as a program that runs in the caller's thread."""
-        violations = self.check(graph, contract)
+        violations = self.check(model, contract)
         if violations:
             raise ModelRejected(self.target.name, violations)
-        return NumpyProgram(ReferenceEngine(make_plan(graph, contract)))
+        return NumpyProgram(ReferenceEngine(make_plan(model.graph, contract)))
 
 
 class NumpyProgram(Program):

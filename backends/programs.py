@@ -44,7 +44,7 @@ class ProgramCache:
                 if program is None:
                     backend = self._registry.backend(target)
                     backend.available()
-                    program = backend.compile(model.graph, contract)
+                    program = backend.compile(model, contract)
                     self._keep(key, program)
             return program
         finally:

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import uuid
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,11 +18,22 @@ from fusion.errors import InvalidModel
 from fusion.graph_file import GRAPH, read_graph
 from fusion.manifest import Manifest, parse_manifest
 
-__all__ = ["GRAPH", "MANIFEST", "FusionModel", "load_model", "model_from", "read_graph"]
+__all__ = [
+    "GRAPH",
+    "MANIFEST",
+    "FusionModel",
+    "bare_model",
+    "load_model",
+    "model_from",
+    "read_graph",
+]
 
 MANIFEST = "fusion.yaml"
+ATTACHED = (".npz", ".json")
+"""Suffixes of files beside the graph that belong to the model: what a kind of target needs beyond
+the graph, a chip's integers for one."""
 MAX_MEMBER_BYTES = 256 * 2**20
-"""Largest graph or manifest that is read."""
+"""Largest file of a model that is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +44,8 @@ class FusionModel:
         graph: the network.
         manifest: sensors, heads and time; None for a bare graph.
         encoders: sensor → its encoder.
-        digest: SHA-256 over graph and manifest, hexadecimal; names exactly this model.
-        content: file name → bytes; what the digest covers.
+        digest: SHA-256 over the model's files, hexadecimal; names exactly this model.
+        content: file name → bytes: graph, manifest and attachments; what the digest covers.
     """
 
     graph: nir.NIRGraph
@@ -74,6 +86,11 @@ class FusionModel:
             own.dt_s if dt_s is None else dt_s,
             base | dict(overrides or {}),
         )
+
+
+def bare_model(graph: nir.NIRGraph) -> FusionModel:
+    """Return a graph in memory as a model without a manifest, unlike any other by its digest."""
+    return FusionModel(graph, None, {}, uuid.uuid4().hex, {})
 
 
 def load_model(path: Path) -> FusionModel:
@@ -118,7 +135,15 @@ def model_from(content: Mapping[str, bytes]) -> FusionModel:
 def _from_folder(path: Path) -> dict[str, bytes]:
     if not (path / GRAPH).is_file():
         raise InvalidModel(str(path / GRAPH), "does not exist", f"a folder that holds {GRAPH}")
-    return {name: _bounded(path / name) for name in (GRAPH, MANIFEST) if (path / name).is_file()}
+    return {
+        file.name: _bounded(file)
+        for file in sorted(path.iterdir())
+        if _belongs(file.name) and file.is_file()
+    }
+
+
+def _belongs(name: str) -> bool:
+    return name in (GRAPH, MANIFEST) or name.endswith(ATTACHED)
 
 
 def _bounded(path: Path) -> bytes:
@@ -142,13 +167,15 @@ def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, bytes]:
         raise InvalidModel(str(path), f"holds {len(graphs)} files {GRAPH}", "exactly one")
     folder = graphs[0].filename.removesuffix(GRAPH)
     content = {}
-    for name in (GRAPH, MANIFEST):
-        if folder + name in archive.namelist():
-            with archive.open(folder + name) as member:
-                data = member.read(MAX_MEMBER_BYTES + 1)
-            if len(data) > MAX_MEMBER_BYTES:
-                raise InvalidModel(name, f"is larger than {MAX_MEMBER_BYTES} bytes")
-            content[name] = data
+    for place in archive.namelist():
+        name = place.removeprefix(folder)
+        if folder + name != place or "/" in name or not _belongs(name):
+            continue
+        with archive.open(place) as member:
+            data = member.read(MAX_MEMBER_BYTES + 1)
+        if len(data) > MAX_MEMBER_BYTES:
+            raise InvalidModel(name, f"is larger than {MAX_MEMBER_BYTES} bytes")
+        content[name] = data
     return content
 
 

@@ -24,6 +24,7 @@ from backends.errors import (
 from backends.registry import read_target
 from fusion.contract import CHOICES, PROFILES, ExecutionContract, make_contract
 from fusion.errors import FusionError, InvalidContract, InvalidInput, InvalidModel
+from fusion.model import FusionModel, bare_model
 from simulators.plan import Plan, make_plan
 from simulators.trace import (
     Counts,
@@ -44,6 +45,7 @@ __all__ = [
     "Energy",
     "ExecutionContract",
     "FusionError",
+    "FusionModel",
     "InvalidContract",
     "InvalidInput",
     "InvalidModel",
@@ -59,6 +61,7 @@ __all__ = [
     "Trace",
     "UnknownTarget",
     "Violation",
+    "bare_model",
     "check_plan",
     "checked_inputs",
     "checked_record",

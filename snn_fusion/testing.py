@@ -25,6 +25,7 @@ from backends.base import Backend, Program, RunResult, Violation
 from backends.errors import ModelRejected
 from fusion.contract import ExecutionContract, make_contract
 from fusion.errors import InvalidInput
+from fusion.model import bare_model
 from simulators.plan import make_plan
 from simulators.reference import ReferenceEngine
 from simulators.trace import Trace
@@ -63,7 +64,7 @@ class BackendContract(ABC):
     @pytest.fixture
     def program(self, backend: Backend, network: Network) -> Iterator[Program]:
         """The network compiled for the target."""
-        program = backend.compile(network.graph, self.contract())
+        program = backend.compile(bare_model(network.graph), self.contract())
         yield program
         program.close()
 
@@ -136,7 +137,7 @@ class BackendContract(ABC):
 
     def test_closing_twice_does_nothing(self, network: Network, backend: Backend) -> None:
         """`close` may be called again."""
-        program = backend.compile(network.graph, self.contract())
+        program = backend.compile(bare_model(network.graph), self.contract())
         program.close()
         program.close()
 
@@ -145,12 +146,12 @@ class BackendContract(ABC):
         backend = self.make_backend()
         small = replace(backend.target.capabilities, max_neurons=1)
         backend.target = replace(backend.target, capabilities=small)
-        violations = backend.check(network.graph, self.contract())
+        violations = backend.check(bare_model(network.graph), self.contract())
         assert violations
         assert all(isinstance(violation, Violation) for violation in violations)
         assert any(violation.allowed == "1" for violation in violations)
         with pytest.raises(ModelRejected):
-            backend.compile(network.graph, self.contract())
+            backend.compile(bare_model(network.graph), self.contract())
 
     def _reference(self, network: Network, inputs: Mapping[str, NDArray[np.float64]]) -> Trace:
         engine = ReferenceEngine(make_plan(network.graph, self.contract()))

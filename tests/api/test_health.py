@@ -25,9 +25,9 @@ class SlowRegistry(HookedRegistry):
                 if outer.gone:
                     raise TargetUnavailable("numpy", "it was taken away", "bring it back")
 
-            def compile(self, graph, contract):
+            def compile(self, model, contract):
                 assert outer.may_compile.wait(60)
-                return super().compile(graph, contract)
+                return super().compile(model, contract)
 
         self.slow = Slow(self.targets["numpy"])
 

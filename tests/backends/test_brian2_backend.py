@@ -25,6 +25,7 @@ from backends.errors import ModelRejected, RunFailed, RunTimeout, TargetUnavaila
 from backends.registry import InvalidTarget, Registry
 from backends.simulated import from_tree, to_tree
 from fusion.errors import InvalidInput, InvalidModel
+from fusion.model import bare_model
 from simulators.reference import ReferenceEngine
 from simulators.trace import Trace
 
@@ -54,7 +55,7 @@ def test_results_are_bit_for_bit_those_of_the_reference(
     backend: Brian2Backend, some: list[Case]
 ) -> None:
     for case in some:
-        program = backend.compile(case.graph, case.contract)
+        program = backend.compile(bare_model(case.graph), case.contract)
         reference = ReferenceEngine(case.plan)
         first = program.run(case.inputs, record=["all"])
         expected = reference.run(case.inputs, record=["all"])
@@ -79,17 +80,17 @@ def test_plans_cross_to_the_child_unchanged(some: list[Case]) -> None:
 def test_a_model_beyond_the_target_is_rejected_with_every_reason(backend: Brian2Backend) -> None:
     under = contract(reset_timing="next_step_before_input", synapse_order="add_then_decay")
     graph = chain(filled("LIF", **LIF))
-    assert [v.node for v in backend.check(graph, under)] == [
+    assert [v.node for v in backend.check(bare_model(graph), under)] == [
         "contract.reset_timing",
         "contract.synapse_order",
     ]
     with pytest.raises(ModelRejected):
-        backend.compile(graph, under)
+        backend.compile(bare_model(graph), under)
 
 
 def test_a_graph_that_runs_nowhere_names_its_node(backend: Brian2Backend) -> None:
     with pytest.raises(InvalidModel) as caught:
-        backend.compile(chain(filled("LIF", **{**LIF, "tau": 0.0})), contract())
+        backend.compile(bare_model(chain(filled("LIF", **{**LIF, "tau": 0.0}))), contract())
     assert caught.value.field == "nodes.n0.tau"
 
 
@@ -106,7 +107,7 @@ def test_a_graph_that_runs_nowhere_names_its_node(backend: Brian2Backend) -> Non
 def test_inputs_that_do_not_fit_are_named(
     backend: Brian2Backend, options: dict[str, Any], field: str
 ) -> None:
-    program = backend.compile(chain(filled("LIF", **LIF)), contract())
+    program = backend.compile(bare_model(chain(filled("LIF", **LIF))), contract())
     with pytest.raises(InvalidInput) as caught:
         program.run(options)
     assert caught.value.field == field
@@ -114,7 +115,7 @@ def test_inputs_that_do_not_fit_are_named(
 
 
 def test_a_run_past_its_deadline_ends_and_the_program_runs_on(backend: Brian2Backend) -> None:
-    program = backend.compile(chain(filled("LIF", **LIF)), contract())
+    program = backend.compile(bare_model(chain(filled("LIF", **LIF))), contract())
     endless = {"in": np.ones((1, 3_000_000, 1))}
     with pytest.raises(RunTimeout):
         program.run(endless, deadline_s=0.5)
@@ -122,7 +123,7 @@ def test_a_run_past_its_deadline_ends_and_the_program_runs_on(backend: Brian2Bac
 
 
 def test_a_killed_child_fails_its_run_and_the_program_runs_on(backend: Brian2Backend) -> None:
-    program = backend.compile(chain(filled("LIF", **LIF)), contract())
+    program = backend.compile(bare_model(chain(filled("LIF", **LIF))), contract())
     expected = program.run(X)
     pid = backend._host.pid
     assert pid is not None
@@ -138,7 +139,7 @@ def test_a_killed_child_fails_its_run_and_the_program_runs_on(backend: Brian2Bac
 
 def test_threads_share_a_program(backend: Brian2Backend, some: list[Case]) -> None:
     case = some[0]
-    program = backend.compile(case.graph, case.contract)
+    program = backend.compile(bare_model(case.graph), case.contract)
     expected = ReferenceEngine(case.plan).run(case.inputs)
     together = threading.Barrier(3)
 
@@ -151,13 +152,13 @@ def test_threads_share_a_program(backend: Brian2Backend, some: list[Case]) -> No
 
 
 def test_a_closed_program_does_not_run_and_a_dropped_one_is_freed(backend: Brian2Backend) -> None:
-    closed = backend.compile(chain(filled("LIF", **LIF)), contract())
+    closed = backend.compile(bare_model(chain(filled("LIF", **LIF))), contract())
     closed.close()
     closed.close()
     with pytest.raises(RunFailed, match="closed"):
         closed.run(X)
-    kept = backend.compile(chain(filled("LIF", **LIF)), contract())
-    dropped = backend.compile(chain(filled("LIF", **LIF)), contract())
+    kept = backend.compile(bare_model(chain(filled("LIF", **LIF))), contract())
+    dropped = backend.compile(bare_model(chain(filled("LIF", **LIF))), contract())
     dropped.run(X)
     del dropped
     gc.collect()
@@ -182,7 +183,7 @@ def test_without_the_compiler_that_was_asked_for_the_target_is_unavailable(
     options = {"codegen": "cython", "cache_dir": str(tmp_path)}
     backend = Brian2Backend(replace(TARGET, options=options))
     with pytest.raises(TargetUnavailable, match="C\\+\\+ compiler") as caught:
-        backend.compile(chain(filled("LIF", **LIF)), contract())
+        backend.compile(bare_model(chain(filled("LIF", **LIF))), contract())
     assert "numpy" in caught.value.hint
     backend.close()
 

@@ -11,6 +11,7 @@ from backends.errors import ModelRejected
 from backends.numpy_backend import NumpyBackend
 from backends.registry import Registry
 from fusion.contract import make_contract
+from fusion.model import bare_model
 from simulators.brian2_choices import SUPPORTED
 
 EVERYTHING = Registry().targets["numpy"].capabilities
@@ -53,11 +54,11 @@ def test_a_rejected_model_is_not_compiled():
     target = Registry().targets["numpy"]
     poor = replace(target, capabilities=replace(EVERYTHING, max_neurons=1))
     with pytest.raises(ModelRejected, match="neurons is 30, allowed 1"):
-        NumpyBackend(poor).compile(small_graph(), CONTRACT)
+        NumpyBackend(poor).compile(bare_model(small_graph()), CONTRACT)
 
 
 def test_the_numpy_program_reports_what_it_did():
-    program = NumpyBackend(Registry().targets["numpy"]).compile(small_graph(), CONTRACT)
+    program = NumpyBackend(Registry().targets["numpy"]).compile(bare_model(small_graph()), CONTRACT)
     batch = {"cam": np.ones((2, 7, 2, 2)), "skin": np.zeros((2, 7, 3))}
     result = program.run(batch, record=["cam_lif"])
     assert result.steps == 7

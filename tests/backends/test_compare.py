@@ -5,13 +5,14 @@ import pytest
 from backends.compare import TargetRun, compare_runs
 from backends.registry import Registry
 from fusion.contract import make_contract
+from fusion.model import bare_model
 from snn_fusion.testing_networks import NETWORKS
 
 CONTRACT = make_contract("nir", 1e-3)
 
 
 def run_on(network, inputs, contract=CONTRACT, target="numpy", name="numpy", label=None):
-    program = Registry().backend(target).compile(network.graph, contract)
+    program = Registry().backend(target).compile(bare_model(network.graph), contract)
     return TargetRun(name, contract, program, program.run(inputs, record=["all"]), label)
 
 

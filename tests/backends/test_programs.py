@@ -26,10 +26,10 @@ class CountingBackend(NumpyBackend):
     compiled = 0
     lock = threading.Lock()
 
-    def compile(self, graph, contract):
+    def compile(self, model, contract):
         with self.lock:
             type(self).compiled += 1
-        return super().compile(graph, contract)
+        return super().compile(model, contract)
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def test_the_samples_are_recognised_and_noise_lowers_the_quality_score(sights: P
 def test_a_quiet_or_late_word_is_answered_alike() -> None:
     model = load_model(EXAMPLE)
     contract = model.contract()
-    program = Registry().backend("numpy").compile(model.graph, contract)
+    program = Registry().backend("numpy").compile(model, contract)
     variants = []
     for sample in list_samples(EXAMPLE)[:5]:
         heard = read_sample(EXAMPLE, model, sample.name, "audio")
@@ -82,7 +82,7 @@ def test_a_quiet_or_late_word_is_answered_alike() -> None:
 def test_every_population_is_active() -> None:
     model = load_model(EXAMPLE)
     contract = model.contract()
-    program = Registry().backend("numpy").compile(model.graph, contract)
+    program = Registry().backend("numpy").compile(model, contract)
     recordings = [
         {
             sensor: read_recording(EXAMPLE / "samples" / file, model.encoders[sensor])

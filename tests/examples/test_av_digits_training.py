@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from backends.registry import Registry
 from fusion.contract import make_contract
 from fusion.encoders.mel_onset import MelOnset
+from fusion.model import bare_model
 
 torch = pytest.importorskip("torch", reason="training needs the optional extra `train`")
 
@@ -43,7 +44,7 @@ def test_the_exported_graph_computes_the_trained_logits() -> None:
     for network, counts in [*((one, heard) for one in audio), *((one, seen) for one in vision)]:
         liven(network, counts)
     contract = make_contract("nir", 0.01, {"arithmetic": "float32"})
-    program = Registry().backend("numpy").compile(export(audio, vision), contract)
+    program = Registry().backend("numpy").compile(bare_model(export(audio, vision)), contract)
     padded = np.zeros((16, 70, 2, 17, 17), np.float32)
     padded[:, :32] = seen
     result = program.run({"audio": heard.astype(np.float32), "vision": padded})

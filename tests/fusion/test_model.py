@@ -7,7 +7,7 @@ import pytest
 from support.models import small_graph, small_manifest, write_model
 
 from fusion.errors import InvalidContract, InvalidModel
-from fusion.model import load_model
+from fusion.model import bare_model, load_model
 
 
 @pytest.fixture
@@ -45,6 +45,24 @@ def test_other_files_are_no_part_of_the_model(folder):
     before = load_model(folder).digest
     (folder / "README.md").write_text("hello")
     assert load_model(folder).digest == before
+
+
+def test_attachments_belong_to_the_model(folder, tmp_path):
+    before = load_model(folder).digest
+    (folder / "chip.npz").write_bytes(b"integers")
+    (folder / "deeper").mkdir()
+    (folder / "deeper" / "other.npz").write_bytes(b"of no model")
+    model = load_model(folder)
+    assert model.digest != before
+    assert set(model.content) == {"graph.nir", "fusion.yaml", "chip.npz"}
+    archive = zipped(folder, tmp_path / "a.zip", "small/")
+    with zipfile.ZipFile(archive, "a") as more:
+        more.writestr("small/deeper/other.npz", b"of no model")
+    assert load_model(archive).digest == model.digest
+
+
+def test_a_graph_in_memory_is_a_model_unlike_any_other():
+    assert bare_model(small_graph()).digest != bare_model(small_graph()).digest
 
 
 def test_a_bare_graph_has_no_manifest_and_no_contract(folder):

@@ -19,8 +19,8 @@ class Hooked(NumpyBackend):
         self.hook = hook
         self.closed = threading.Event()
 
-    def compile(self, graph, contract):
-        return HookedProgram(super().compile(graph, contract), self)
+    def compile(self, model, contract):
+        return HookedProgram(super().compile(model, contract), self)
 
     def close(self):
         self.closed.set()
@@ -58,10 +58,10 @@ class HookedRegistry(Registry):
 class Heavy(NumpyBackend):
     """The NumPy backend, with a higher threshold for the camera's first neuron."""
 
-    def compile(self, graph, contract):
-        altered = deepcopy(graph)
+    def compile(self, model, contract):
+        altered = deepcopy(model.graph)
         altered.nodes["cam_lif"].v_threshold[0] *= 1.5
-        return super().compile(altered, contract)
+        return super().compile(replace(model, graph=altered), contract)
 
 
 class HeavyRegistry(Registry):

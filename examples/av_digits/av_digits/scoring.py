@@ -53,7 +53,7 @@ def score_model(
     pairs = pair_by_label(load_clips(fsdd), load_sights(nmnist, numbers))
     if not pairs:
         raise ValueError("no clip shares its digit with a camera recording")
-    program = Registry().backend(target).compile(model.graph, contract)
+    program = Registry().backend(target).compile(model, contract)
     answers: list[FusedAnswer] = []
     try:
         for first in range(0, len(pairs), BATCH):

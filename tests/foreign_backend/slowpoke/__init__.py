@@ -25,14 +25,14 @@ SUPPORTED = {name: (PROFILES["nir"][name],) for name in CHOICES}
 class SlowpokeBackend(Backend):
     """Runs LIF and LI networks under the profile `nir`."""
 
-    def check(self, graph, contract):
-        return check_plan(graph, contract, self.target.capabilities, SUPPORTED)
+    def check(self, model, contract):
+        return check_plan(model.graph, contract, self.target.capabilities, SUPPORTED)
 
-    def compile(self, graph, contract):
-        violations = self.check(graph, contract)
+    def compile(self, model, contract):
+        violations = self.check(model, contract)
         if violations:
             raise ModelRejected(self.target.name, violations)
-        return SlowpokeProgram(make_plan(graph, contract))
+        return SlowpokeProgram(make_plan(model.graph, contract))
 
 
 class SlowpokeProgram(Program):
