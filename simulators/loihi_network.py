@@ -51,8 +51,9 @@ class LifPopulation:
     Attributes:
         name: unique among inputs and populations.
         shape: shape of the population.
-        du: decay of the synaptic current u, 0 to 4095: u keeps (4095 − du)/4096 a step.
-        dv: decay of the membrane v, 0 to 4095: v keeps (4096 − dv)/4096 a step.
+        du: int32 [neurons], decay of the synaptic current u, 0 to 4095: u keeps (4095 − du)/4096 a
+            step. Lava's own LIF has one for a population; its arithmetic takes one for each neuron.
+        dv: int32 [neurons], decay of the membrane v, 0 to 4095: v keeps (4096 − dv)/4096 a step.
         vth: threshold, 0 to 2^17 − 1; a neuron spikes where v > 64·vth.
         bias_mant: int32 [neurons], mantissa of the bias, 16 bits.
         bias_exp: int32 [neurons], exponent of the bias, -15 to 15.
@@ -63,8 +64,8 @@ class LifPopulation:
 
     name: str
     shape: Shape
-    du: int
-    dv: int
+    du: IntArray
+    dv: IntArray
     vth: int
     bias_mant: IntArray
     bias_exp: IntArray
@@ -76,10 +77,10 @@ class LifPopulation:
         check_name("populations", self.name)
         place = f"populations.{self.name}"
         set_field(self, "shape", checked_shape(f"{place}.shape", self.shape))
-        check_whole(f"{place}.du", self.du, 0, DECAY_MAX)
-        check_whole(f"{place}.dv", self.dv, 0, DECAY_MAX)
         check_whole(f"{place}.vth", self.vth, 0, THRESHOLD_MAX)
         for field, low, high in (
+            ("du", 0, DECAY_MAX),
+            ("dv", 0, DECAY_MAX),
             ("bias_mant", -(2**15), 2**15 - 1),
             ("bias_exp", -15, 15),
             ("u", -STATE_MAX, STATE_MAX),
