@@ -63,7 +63,9 @@ def every_kind() -> LoihiNetwork:
         dt_s=1e-3,
         inputs=(InputNode("in", (6,)),),
         populations=(
-            population("a", (4,), du=np.array([400, 0, 4095, 7]), dv=200, vth=3, reset=PeriodicReset(7, 2)),
+            population(
+                "a", (4,), du=np.array([400, 0, 4095, 7]), dv=200, vth=3, reset=PeriodicReset(7, 2)
+            ),
             population("b", (3, 2, 2), bias_mant=np.arange(12), bias_exp=3),
         ),
         connections=connections,
