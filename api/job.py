@@ -1,12 +1,21 @@
 """Requests that are ready to run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from backends.base import Target
+from backends.fuse import FusedAnswer
 from fusion.contract import ExecutionContract
 from fusion.encoding import Recording
 from fusion.shelf import ShelvedModel
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A reply that is ready to be sent: its body, and its headers with the content type."""
+
+    content: bytes
+    headers: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +51,15 @@ class Job(Prepared):
         record: nodes that the caller wants recorded.
         seed: the caller's, echoed.
         decode_s: seconds that parsing took.
+        encode: makes the reply of the job, its answer, the request's id and the seconds it waited:
+            what differs between the protocols that it may have come by.
     """
 
     target: Target
     record: Sequence[str]
     seed: int | None
     decode_s: float
+    encode: Callable[["Job", FusedAnswer, str, float], Reply]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

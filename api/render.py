@@ -4,9 +4,11 @@ import time
 from collections.abc import Collection, Mapping
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
-from api.job import Job
+from api.framing import JSON
+from api.job import Job, Reply
 from api.replies import (
     CountsReply,
     FuseReply,
@@ -21,6 +23,13 @@ from backends.fuse import FusedAnswer, SampleCounts
 from fusion.manifest import Manifest
 from fusion.model import FusionModel
 from fusion.window import FusedWindow, manifest_of
+
+
+def encode_fuse(job: Job, answer: FusedAnswer, request_id: str, queue_s: float) -> Reply:
+    """Return the reply to a job as `POST /v1/fuse` gives it."""
+    reply = fuse_reply(job, answer, request_id, queue_s)
+    content = orjson.dumps(reply, option=orjson.OPT_SERIALIZE_NUMPY)
+    return Reply(content, {"Content-Type": JSON})
 
 
 def fuse_reply(job: Job, answer: FusedAnswer, request_id: str, queue_s: float) -> FuseReply:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-import orjson
 import structlog
 from prometheus_client import CollectorRegistry
 
@@ -14,7 +13,7 @@ from api.errors import LimitExceeded, UnknownName
 from api.framing import Body
 from api.health import Health
 from api.intake import Parsed, parse, read_recordings
-from api.job import Job
+from api.job import Job, Reply
 from api.lanes import Lane
 from api.metrics import Metrics
 from api.requests import FuseRequest
@@ -168,6 +167,25 @@ class Service:
         """
         begun = time.perf_counter()
         parsed = parse(body, self.settings.max_body_bytes, FuseRequest)
+        return self.make_job(parsed, started, begun, note, render.encode_fuse)
+
+    def make_job(
+        self,
+        parsed: Parsed[FuseRequest],
+        started: float,
+        begun: float,
+        note: Callable[[str, str], None],
+        encode: Callable[[Job, FusedAnswer, str, float], Reply],
+    ) -> Job:
+        """Return a parsed request ready to run; raises as `prepare`.
+
+        Args:
+            parsed: the request.
+            started: its arrival, on the clock of `time.perf_counter`.
+            begun: when parsing began, on the same clock.
+            note: is told the model and the target.
+            encode: makes the reply.
+        """
         request = parsed.request
         shelved = self.find_model(request.model)
         target = self.find_target(request.target)
@@ -183,6 +201,7 @@ class Service:
             deadline_s=deadline(request, target.max_run_s),
             started=started,
             decode_s=time.perf_counter() - begun,
+            encode=encode,
         )
 
     def read(
@@ -199,7 +218,7 @@ class Service:
         self._check_steps(manifest_of(shelved.model), contract)
         return contract, recordings
 
-    def run(self, job: Job, request_id: str) -> bytes:
+    def run(self, job: Job, request_id: str) -> Reply:
         """Return the encoded reply to a job.
 
         Raises:
@@ -218,11 +237,10 @@ class Service:
             model, program, contract, [encoding], record=record, deadline_s=left_s
         )[0]
         self._observe(job, answer, queue_s)
-        reply = render.fuse_reply(job, answer, request_id, queue_s)
-        encoded = orjson.dumps(reply, option=orjson.OPT_SERIALIZE_NUMPY)
+        reply = job.encode(job, answer, request_id, queue_s)
         if self.shadow is not None:
             self.shadow.offer(job, answer, self._wiring(model, contract).outputs)
-        return encoded
+        return reply
 
     def _check_steps(self, manifest: Manifest, contract: ExecutionContract) -> None:
         dt_ns(contract.dt_s)

@@ -7,7 +7,6 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.framing import JSON
 from api.lanes import outcome
 from api.notes import notes_of
 from api.routes.common import read_body, service_of
@@ -22,4 +21,4 @@ async def fuse(request: Request) -> Response:
     job = await outcome(parsing, request, "intake", math.inf, math.inf)
     running = service.lanes[job.target.name].submit(partial(service.run, job, notes.request_id))
     reply = await outcome(running, request, job.target.name, job.end, job.deadline_s)
-    return Response(reply, media_type=JSON)
+    return Response(reply.content, headers=reply.headers)
