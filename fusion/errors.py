@@ -37,3 +37,9 @@ class InvalidModel(FusionError):
 
 class InvalidContract(FusionError):
     """An execution contract misses a choice or holds one that cannot be."""
+
+
+def in_words(error: BaseException) -> str:
+    """Return what an exception says, on one printable line of bounded length."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)[:300]

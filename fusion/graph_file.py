@@ -1,94 +1,114 @@
-"""Reading `.nir` files, which come from anywhere: nothing outside the file is opened.
+"""`.nir` files made into graphs.
 
 Every version of NIR's file layout is read: parameters that older exporters left out get NIR's
 defaults, and a scalar parameter holds for its whole population.
 """
 
-import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import h5py
 import nir
 import numpy as np
 
-from fusion.errors import InvalidModel
-
-GRAPH = "graph.nir"
-MAX_GRAPH_BYTES = 2**30
-"""Largest graph that is read, uncompressed: a small file can unpack to a huge one."""
+from fusion.containers import GRAPH
+from fusion.errors import InvalidModel, in_words
+from fusion.limits import DEFAULT_LIMITS, ModelLimits
+from fusion.reader import Tree, read_file
 
 _NEURONS = ("I", "IF", "LI", "LIF", "CubaLI", "CubaLIF")
 _KINDS = {
     name: kind
     for name in nir.__all__
-    if isinstance(kind := getattr(nir, name), type) and issubclass(kind, nir.NIRNode)
+    if isinstance(kind := getattr(nir, name), type)
+    and issubclass(kind, nir.NIRNode)
+    and kind not in (nir.NIRNode, nir.NIRGraph)
 }
 
 
-def read_graph(data: bytes) -> nir.NIRGraph:
+def read_graph(
+    data: bytes, limits: ModelLimits = DEFAULT_LIMITS, *, in_child: bool = True
+) -> nir.NIRGraph:
     """Return the graph in the bytes of a `.nir` file.
 
+    Args:
+        data: the file.
+        limits: how much of it is read.
+        in_child: as `read_file` takes it.
+
     Raises:
-        InvalidModel: if it is no NIR file, naming the node and parameter that cannot be read; what
-            the parameters hold is checked by the engines' plan.
+        InvalidModel: if it is no NIR file or exceeds a limit, naming the node and parameter that
+            cannot be read; what the parameters mean is checked by the engines' plan.
     """
-    try:
-        with h5py.File(io.BytesIO(data), "r") as file:
-            content = _Contents().of(file["node"], "node")
-        if content.get("type") != "NIRGraph":
-            raise InvalidModel(GRAPH, f"holds a single {content.get('type')}", "a NIRGraph")
-        return _graph(content, "")
-    except InvalidModel:
-        raise
-    except RecursionError:
-        raise InvalidModel(GRAPH, "is nested too deeply") from None
-    except Exception as error:
-        raise InvalidModel(GRAPH, f"is not a readable NIR file: {_told(error)}") from None
+    tree = read_file("hdf5", data, limits, in_child=in_child)
+    node = tree.get("node")
+    if not isinstance(node, dict):
+        raise InvalidModel(GRAPH, "is not a readable NIR file: it has no group 'node'")
+    if not _is_graph(node):
+        raise InvalidModel(GRAPH, f"holds a single {_shown(node.get('type'))}", "a NIRGraph")
+    _count(node, limits)
+    return _graph(node, "")
 
 
-class _Contents:
-    """Reads groups of an HDF5 file as dictionaries and keeps count of their size."""
-
-    def __init__(self) -> None:
-        self._bytes = 0
-
-    def of(self, group: Any, path: str) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for key in group:
-            place = f"{path}/{key}"
-            if not isinstance(group.get(key, getlink=True), h5py.HardLink):
-                raise InvalidModel(GRAPH, f"{place} is a link out of its place", "the data itself")
-            item = group[key]
-            found[key] = self.of(item, place) if isinstance(item, h5py.Group) else self._value(item)
-        return found
-
-    def _value(self, item: Any) -> Any:
-        if item.external or item.is_virtual:
-            raise InvalidModel(GRAPH, f"{item.name} keeps its data in another file", "no such data")
-        self._bytes += item.nbytes
-        if self._bytes > MAX_GRAPH_BYTES:
-            raise InvalidModel(GRAPH, f"holds more than {MAX_GRAPH_BYTES} bytes")
-        value = item[()]
-        return value.decode() if isinstance(value, bytes) else value
+def _count(content: Tree, limits: ModelLimits) -> None:
+    """Check the numbers of nodes and edges, which cost more than their bytes."""
+    nodes = edges = 0
+    for graph in _graphs(content):
+        found, pairs = graph.get("nodes"), graph.get("edges")
+        nodes += len(found) if isinstance(found, dict) else 0
+        edges += pairs.size // 2 if isinstance(pairs, np.ndarray) else 0
+    for what, used, allowed in (("nodes", nodes, limits.nodes), ("edges", edges, limits.edges)):
+        if used > allowed:
+            raise InvalidModel(what, f"{used} are too many", f"at most {allowed}")
 
 
-def _graph(content: Mapping[str, Any], prefix: str) -> nir.NIRGraph:
-    nodes = {}
-    for name, node in content["nodes"].items():
-        is_graph = isinstance(node, Mapping) and node.get("type") == "NIRGraph"
-        nodes[name] = (
-            _graph(node, f"{prefix}{name}.") if is_graph else _node(node, f"nodes.{prefix}{name}")
-        )
-    edges = [(_text(source), _text(target)) for source, target in content["edges"]]
+def _graphs(content: Tree) -> Iterator[Tree]:
+    yield content
+    nodes = content.get("nodes")
+    for node in nodes.values() if isinstance(nodes, dict) else ():
+        if _is_graph(node):
+            yield from _graphs(node)
+
+
+def _is_graph(content: Any) -> bool:
+    if not isinstance(content, dict):
+        return False
+    kind = content.get("type")
+    return isinstance(kind, str) and kind == "NIRGraph"
+
+
+def _graph(content: Tree, prefix: str) -> nir.NIRGraph:
+    inside = f"nodes.{prefix.removesuffix('.')}." if prefix else ""
+    found = content.get("nodes")
+    if not isinstance(found, dict):
+        raise InvalidModel(f"{inside}nodes", "is missing", "a group of nodes")
+    nodes: dict[str, Any] = {}
+    for name, node in found.items():
+        if _is_graph(node):
+            nodes[name] = _graph(node, f"{prefix}{name}.")
+        else:
+            nodes[name] = _node(node, f"nodes.{prefix}{name}")
+    edges = _edges(content.get("edges"), f"{inside}edges")
     return nir.NIRGraph(nodes, edges, content.get("metadata", {}), type_check=False)
 
 
+def _edges(content: Any, field: str) -> list[tuple[str, str]]:
+    if isinstance(content, np.ndarray) and content.size == 0:
+        return []
+    if not isinstance(content, np.ndarray) or content.dtype != object or content.shape[1:] != (2,):
+        raise InvalidModel(field, f"is {_shown(content)}", "pairs of names, [edges, 2]")
+    return [(source, target) for source, target in content.tolist()]
+
+
 def _node(content: Any, field: str) -> nir.NIRNode:
-    kind = content.get("type") if isinstance(content, Mapping) else None
-    if kind not in _KINDS:
-        raise InvalidModel(field, f"its type {kind!r} is not known", ", ".join(sorted(_KINDS)))
+    kind = content.get("type") if isinstance(content, dict) else None
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise InvalidModel(
+            field, f"its type {_shown(kind)} is not known", ", ".join(sorted(_KINDS))
+        )
     values = dict(content)
+    for name, value in values.items():
+        if isinstance(value, dict) and name != "metadata":
+            raise InvalidModel(f"{field}.{name}", "is a group", "numbers or a text")
     if kind in _NEURONS:
         values |= _broadcast(values, field)
     if kind in ("Conv1d", "Conv2d"):
@@ -96,9 +116,10 @@ def _node(content: Any, field: str) -> nir.NIRNode:
         if "bias" not in values and isinstance(values.get("weight"), np.ndarray):
             values["bias"] = np.zeros(values["weight"].shape[:1], values["weight"].dtype)
     try:
-        return nir.dict2NIRNode(values)
+        with np.errstate(all="ignore"):  # of shapes that the plan refuses by name
+            return nir.dict2NIRNode(values)
     except Exception as error:
-        raise InvalidModel(field, f"cannot be read: {_told(error)}") from None
+        raise InvalidModel(field, f"cannot be read: {in_words(error)}") from None
 
 
 def _broadcast(values: Mapping[str, Any], field: str) -> dict[str, Any]:
@@ -125,9 +146,9 @@ def _broadcast(values: Mapping[str, Any], field: str) -> dict[str, Any]:
     return full
 
 
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def _told(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _shown(value: Any) -> str:
+    """Return a value of a file for an error, however large it is."""
+    if isinstance(value, np.ndarray):
+        kind = "text" if value.dtype == object else value.dtype.name
+        return f"{kind} of shape {list(value.shape)}"
+    return "a group" if isinstance(value, dict) else ascii(value)[:80]

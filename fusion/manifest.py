@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 import msgspec
-import yaml
 
 from fusion.errors import FusionError, InvalidModel
+from fusion.limits import DEFAULT_LIMITS
+from fusion.yaml_file import read_yaml
 
 _T = TypeVar("_T")
 
@@ -93,17 +94,14 @@ class Manifest:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
-def parse_manifest(text: bytes) -> Manifest:
+def parse_manifest(text: bytes, most_bytes: int = DEFAULT_LIMITS.manifest_bytes) -> Manifest:
     """Return the manifest in a `fusion.yaml`.
 
     Raises:
         InvalidModel: naming the entry that is missing, unknown, of a wrong type or that refers to
             a sensor that does not exist.
     """
-    try:
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidModel("fusion.yaml", f"is not YAML: {' '.join(str(error).split())}") from None
+    content = read_yaml(text, "fusion.yaml", most_bytes)
     if isinstance(content, dict):
         # Entry by entry first: the whole would not say which sensor or head is wrong.
         for part, kind in (("sensors", Sensor), ("heads", Head)):

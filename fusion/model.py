@@ -3,7 +3,6 @@
 import hashlib
 import math
 import uuid
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,14 @@ from typing import Any
 import nir
 import numpy as np
 
+from fusion.containers import GRAPH, MANIFEST, allowed_bytes, belongs
 from fusion.contract import ExecutionContract, make_contract
 from fusion.encoding import SensorEncoder, make_encoder
 from fusion.errors import InvalidModel
-from fusion.graph_file import GRAPH, read_graph
+from fusion.graph_file import read_graph
+from fusion.limits import DEFAULT_LIMITS, ModelLimits
 from fusion.manifest import Manifest, parse_manifest
+from fusion.reader import read_file
 
 __all__ = [
     "GRAPH",
@@ -25,15 +27,11 @@ __all__ = [
     "bare_model",
     "load_model",
     "model_from",
+    "parse_model",
     "read_graph",
 ]
 
-MANIFEST = "fusion.yaml"
-ATTACHED = (".npz", ".json")
-"""Suffixes of files beside the graph that belong to the model: what a kind of target needs beyond
-the graph, a chip's integers for one."""
-MAX_MEMBER_BYTES = 256 * 2**20
-"""Largest file of a model that is read."""
+_ZIP_STARTS = b"PK"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,30 +91,38 @@ def bare_model(graph: nir.NIRGraph) -> FusionModel:
     return FusionModel(graph, None, {}, uuid.uuid4().hex, {})
 
 
-def load_model(path: Path) -> FusionModel:
+def load_model(path: Path, limits: ModelLimits = DEFAULT_LIMITS) -> FusionModel:
     """Read a model from a folder, a zip of one, or a bare `.nir` file.
 
     Raises:
-        InvalidModel: if a part is missing or unreadable, naming the file, node or entry.
+        InvalidModel: if a part is missing, unreadable or too large, naming the file, node or entry.
     """
     if path.is_dir():
-        content = _from_folder(path)
-    elif not path.is_file():
+        return model_from(_from_folder(path, limits), limits)
+    if not path.is_file():
         raise InvalidModel(str(path), "does not exist", "a model folder, a zip or a .nir file")
-    elif zipfile.is_zipfile(path):
-        content = _from_zip(path)
-    else:
-        content = {GRAPH: _bounded(path)}
-    return model_from(content)
+    return parse_model(_bounded(path, limits.file_bytes), limits)
 
 
-def model_from(content: Mapping[str, bytes]) -> FusionModel:
+def parse_model(data: bytes, limits: ModelLimits = DEFAULT_LIMITS) -> FusionModel:
+    """Return the model in the bytes of a zip or of a bare `.nir` file, from wherever they come.
+
+    Raises:
+        InvalidModel: as `load_model`.
+    """
+    is_zip = data.startswith(_ZIP_STARTS)
+    return model_from(read_file("zip", data, limits) if is_zip else {GRAPH: data}, limits)
+
+
+def model_from(content: Mapping[str, bytes], limits: ModelLimits = DEFAULT_LIMITS) -> FusionModel:
     """Return the model in `graph.nir` and, if there is one, `fusion.yaml`.
 
     Raises:
         InvalidModel: as `load_model`.
     """
-    manifest = parse_manifest(content[MANIFEST]) if MANIFEST in content else None
+    manifest = None
+    if MANIFEST in content:
+        manifest = parse_manifest(content[MANIFEST], limits.manifest_bytes)
     encoders = (
         {}
         if manifest is None
@@ -125,58 +131,32 @@ def model_from(content: Mapping[str, bytes]) -> FusionModel:
             for name, sensor in manifest.sensors.items()
         }
     )
-    graph = read_graph(content[GRAPH])
+    graph = read_graph(content[GRAPH], limits)
     model = FusionModel(graph, manifest, encoders, _digest(content), dict(content))
     if manifest is not None:
         _check_nodes(model, manifest)
     return model
 
 
-def _from_folder(path: Path) -> dict[str, bytes]:
+def _from_folder(path: Path, limits: ModelLimits) -> dict[str, bytes]:
     if not (path / GRAPH).is_file():
         raise InvalidModel(str(path / GRAPH), "does not exist", f"a folder that holds {GRAPH}")
     return {
-        file.name: _bounded(file)
+        file.name: _bounded(file, allowed_bytes(file.name, limits))
         for file in sorted(path.iterdir())
-        if _belongs(file.name) and file.is_file()
+        if belongs(file.name) and file.is_file()
     }
 
 
-def _belongs(name: str) -> bool:
-    return name in (GRAPH, MANIFEST) or name.endswith(ATTACHED)
-
-
-def _bounded(path: Path) -> bytes:
-    if path.stat().st_size > MAX_MEMBER_BYTES:
-        raise InvalidModel(str(path), f"is larger than {MAX_MEMBER_BYTES} bytes")
-    return path.read_bytes()
-
-
-def _from_zip(path: Path) -> dict[str, bytes]:
+def _bounded(path: Path, allowed: int) -> bytes:
     try:
-        with zipfile.ZipFile(path) as archive:
-            return _members(archive, path)
-    except (zipfile.BadZipFile, RuntimeError, OSError, NotImplementedError) as error:
-        raise InvalidModel(str(path), f"is not a readable zip: {error}") from None
-
-
-def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, bytes]:
-    """Read the model's files from the archive's root or from its only folder."""
-    graphs = [info for info in archive.infolist() if Path(info.filename).name == GRAPH]
-    if len(graphs) != 1:
-        raise InvalidModel(str(path), f"holds {len(graphs)} files {GRAPH}", "exactly one")
-    folder = graphs[0].filename.removesuffix(GRAPH)
-    content = {}
-    for place in archive.namelist():
-        name = place.removeprefix(folder)
-        if folder + name != place or "/" in name or not _belongs(name):
-            continue
-        with archive.open(place) as member:
-            data = member.read(MAX_MEMBER_BYTES + 1)
-        if len(data) > MAX_MEMBER_BYTES:
-            raise InvalidModel(name, f"is larger than {MAX_MEMBER_BYTES} bytes")
-        content[name] = data
-    return content
+        with path.open("rb") as file:
+            data = file.read(allowed + 1)
+    except OSError as error:
+        raise InvalidModel(str(path), f"cannot be read: {error.strerror or error}") from None
+    if len(data) > allowed:
+        raise InvalidModel(str(path), "is too large", f"at most {allowed} bytes")
+    return data
 
 
 def _digest(content: Mapping[str, bytes]) -> str:

@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from fusion.encoding import Recording
-from fusion.errors import InvalidInput, InvalidModel
+from fusion.errors import InvalidInput
 from fusion.files import read_recording
 from fusion.manifest import convert
 from fusion.model import FusionModel
+from fusion.yaml_file import read_yaml
 
 INDEX = "samples/index.yaml"
+MAX_INDEX_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +47,7 @@ def read_index(folder: Path) -> SampleIndex:
     path = folder / INDEX
     if not path.is_file():
         return SampleIndex(attribution="", samples=())
-    try:
-        content = yaml.safe_load(path.read_bytes())
-    except yaml.YAMLError as error:
-        raise InvalidModel(INDEX, f"is not YAML: {' '.join(str(error).split())}") from None
-    return convert(content, SampleIndex, INDEX)
+    return convert(read_yaml(path.read_bytes(), INDEX, MAX_INDEX_BYTES), SampleIndex, INDEX)
 
 
 def list_samples(folder: Path) -> tuple[Sample, ...]:

@@ -1,12 +1,16 @@
 """The models in a folder, by name: one model folder or zip each."""
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
 from fusion.errors import FusionError, InvalidInput
+from fusion.limits import DEFAULT_LIMITS, ModelLimits
 from fusion.model import GRAPH, FusionModel, load_model
+
+_READ_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +26,12 @@ class Shelf:
 
     Args:
         folder: holds model folders (with a `graph.nir`) and zips.
+        limits: how large a model may be.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, limits: ModelLimits = DEFAULT_LIMITS) -> None:
         self.folder = folder
+        self._limits = limits
         self._lock = Lock()
         self._known: Mapping[str, ShelvedModel] | None = None
         self._problems: Mapping[str, FusionError] = {}
@@ -46,6 +52,7 @@ class Shelf:
 
         Raises:
             InvalidInput: if there is none.
+            InvalidModel: if the folder or file of this name cannot be read, saying why.
         """
         models = self._read()
         if name in models:
@@ -53,6 +60,9 @@ class Shelf:
         for shelved in models.values():
             if len(name) >= 8 and shelved.model.digest.startswith(name):
                 return shelved
+        for path, problem in self._problems.items():
+            if name in (Path(path).name, Path(path).stem):
+                raise problem.with_traceback(None)  # the same one each time, so it would grow
         raise InvalidInput("model", f"{name!r} is unknown", ", ".join(models) or None)
 
     def _read(self) -> Mapping[str, ShelvedModel]:
@@ -60,14 +70,21 @@ class Shelf:
             if self._known is None:
                 known: dict[str, ShelvedModel] = {}
                 problems: dict[str, FusionError] = {}
-                for path in self._paths():
-                    try:
-                        shelved = ShelvedModel(path, load_model(path))
-                        known[shelved.model.name] = shelved
-                    except FusionError as error:
-                        problems[str(path)] = error
+                # A few at once, so that one that takes its time does not hold up all the others.
+                with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
+                    for path, found in pool.map(self._load, self._paths()):
+                        if isinstance(found, FusionModel):
+                            known[found.name] = ShelvedModel(path, found)
+                        else:
+                            problems[str(path)] = found
                 self._known, self._problems = known, problems
             return self._known
+
+    def _load(self, path: Path) -> tuple[Path, FusionModel | FusionError]:
+        try:
+            return path, load_model(path, self._limits)
+        except FusionError as error:
+            return path, error
 
     def _paths(self) -> Iterator[Path]:
         if not self.folder.is_dir():
