@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 PYTEST := $(BIN)/python -m pytest -q -n 2
 
-.PHONY: help demo serve test test-all platforms test-pythons lint train accuracy clean
+.PHONY: help demo serve test test-all platforms fuzz test-pythons lint train accuracy clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -38,6 +38,11 @@ test-all: $(VENV)/.installed ## everything; what needs an environment that canno
 	@touch $@
 
 platforms: .venv-platforms/.installed ## make the environment of the platforms that tests/platforms compares with
+
+SEED ?= 0
+GRAPHS ?= 1000
+fuzz: $(VENV)/.installed ## Brian2 against the reference on random graphs: make fuzz SEED=7 GRAPHS=1000
+	PYTHONPATH=tests $(BIN)/python tests/fuzz.py --seed $(SEED) --graphs $(GRAPHS)
 
 test-pythons: ## the fast suite on every other supported Python that is here
 	.ci/test_pythons

@@ -13,8 +13,8 @@ from backends.simulated import HostedProgram, from_tree, to_tree
 from backends.worker import Opened
 from fusion.contract import ExecutionContract
 from fusion.model import FusionModel
-from simulators.brian2_choices import SUPPORTED
 from simulators.plan import make_plan
+from simulators.reference import SUPPORTED
 
 _CODEGENS = ("auto", "cython", "numpy")
 

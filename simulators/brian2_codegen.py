@@ -55,6 +55,28 @@ def _imported() -> Any:
 b2: Any = _imported()
 
 
+def _function(name: str, python: Any, arguments: str, value: str) -> Any:
+    """Return a function of numbers for generated code; in C it computes in double."""
+    parameters = arguments.split(", ")
+    cython = f"""
+    @_cython.cdivision(True)
+    cdef double _{name}({", ".join(f"double {parameter}" for parameter in parameters)}) noexcept:
+        return {value}
+    """
+    made = b2.Function(python, arg_units=[None] * len(parameters), return_unit=1)
+    made.implementations.add_implementation("cython", cython, name=f"_{name}")
+    return made
+
+
+FUNCTIONS = {
+    "where": _function("where", np.where, "test, one, other", "one if test else other"),
+    "quotient": _function("quotient", np.divide, "x, y", "x / y"),
+    "whole": _function("whole", np.floor, "x", "floor(x)"),
+}
+"""What Brian2's language lacks: a choice between two values, a quotient that may overflow, and ⌊x⌋
+as a number of x's type."""
+
+
 @contextmanager
 def preferences(
     target: str, dtype: np.dtype[np.floating], cache: Path | None = None

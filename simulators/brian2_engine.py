@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simulators.brian2_choices import SUPPORTED
 from simulators.brian2_codegen import CannotCompile, Codegen, cache_folder
 from simulators.brian2_network import Brian2Network
 from simulators.operations import Weights
@@ -29,8 +28,6 @@ from simulators.trace import (
     checked_record,
     checked_state,
 )
-
-__all__ = ["SUPPORTED", "Brian2Engine"]
 
 _MAX_SYNAPSES = 4_000_000
 _MAX_COPIES = 64
@@ -48,7 +45,7 @@ class Brian2Engine:
     kept for the next run; runs from several threads take turns.
 
     Args:
-        plan: the graph in execution order, under a contract of `SUPPORTED` choices.
+        plan: the graph in execution order.
         codegen: `numpy`, `cython`, or `auto`: cython where it compiles and the graph has at most
             8 nodes, so that a cold start takes about a minute at most; else numpy.
         cache_dir: folder for compiled modules; see `cache_folder`.

@@ -2,7 +2,8 @@
 
 No group has differential equations. What the contract asks for in a step is code that runs at one
 place of the step, so that a spike passes through every layer within the step. All of it sits in one
-slot of Brian2's schedule, ordered by the node's place in the plan.
+slot of Brian2's schedule, ordered by the node's place in the plan; what neurons do that read their
+old synaptic current, to take their input last, comes behind all nodes.
 
 Objects are named by kind and number: equal structures then give equal source texts, which share
 their compiled modules whatever the sizes and the names of the nodes.
@@ -17,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simulators.brian2_codegen import CannotCompile, b2, check_compiler, preferences
-from simulators.brian2_equations import neuron_code
+from simulators.brian2_codegen import FUNCTIONS, CannotCompile, b2, check_compiler, preferences
+from simulators.brian2_equations import NeuronCode, neuron_code
 from simulators.connectivity import Connection
 from simulators.neurons import Neuron, cast
 from simulators.operations import Delaying, Passing, Scaling, Thresholding, Weights
@@ -26,7 +27,7 @@ from simulators.plan import Plan, PlanNode, Source
 from simulators.trace import FloatArray, State
 
 _SLOT = "synapses"
-_GATHER, _GATHERED, _SYNAPSES, _UPDATE, _EVENT, _RESET, _PLACES = range(7)
+_GATHER, _GATHERED, _SYNAPSES, _UPDATE, _EVENT, _PLACES = range(6)
 """Places of one node in a step, and their number."""
 
 
@@ -48,6 +49,7 @@ class Brian2Network:
         self.state: dict[str, FloatArray] = {}
         self.lines: dict[str, FloatArray] = {}
         self.weighted: dict[str, tuple[FloatArray, NDArray[np.int64]]] = {}
+        self._plan = plan
         self._contract = plan.contract
         self._copies = copies
         self._dtype = np.dtype(plan.contract.arithmetic)
@@ -63,6 +65,10 @@ class Brian2Network:
                 self._base = place * _PLACES
                 self._groups[node.name] = self._made(node)
                 self.activity[node.name] = self._view(self._groups[node.name], "activity")
+            self._base = len(plan.nodes) * _PLACES
+            for node in plan.nodes:
+                if isinstance(node.operation, Neuron) and plan.reads_old_current(node.operation):
+                    self._take_last(node, node.operation)
         self._network = b2.Network(self._objects)
         self._updaters: list[Any] = []
         self.initial: State = {key: values[:1].copy() for key, values in self.held().items()}
@@ -116,8 +122,10 @@ class Brian2Network:
 
     def _made(self, node: PlanNode) -> Any:
         """Return the group whose `activity` is the node's output."""
-        sources = [self._source(node, source) for source in node.sources]
-        x = _sum(sources)
+        if isinstance(node.operation, Neuron):
+            return self._neurons(node, node.operation)
+        sources = self._sources(node)
+        x = _sum(len(sources))
         match node.operation:
             case Passing():
                 made = self._gathered(sources, node.size)
@@ -130,9 +138,10 @@ class Brian2Network:
                 made = self._elementwise("threshold", sources, test, theta=theta)
             case Delaying(steps=steps):
                 made = self._delay(node, steps, sources)
-            case Neuron() as neuron:
-                made = self._neurons(node, cast(neuron, self._dtype), sources)
         return made
+
+    def _sources(self, node: PlanNode) -> list[Any]:
+        return [self._source(node, source) for source in node.sources]
 
     def _source(self, node: PlanNode, source: Source) -> Any:
         if not source.delay_steps:
@@ -152,14 +161,16 @@ class Brian2Network:
             return self._group("input", size)
         if len(sources) == 1:
             return sources[0]
-        group = self._group("sum", size, sources=sources, event=_GATHERED)
-        self._update(group, f"activity = {_sum(sources)}", _GATHER)
+        group = self._group("sum", size, fan_in=len(sources), event=_GATHERED)
+        _link(group, sources)
+        self._update(group, f"activity = {_sum(len(sources))}", _GATHER)
         return group
 
     def _elementwise(
         self, kind: str, sources: Sequence[Any], code: str, **values: NDArray[np.float64]
     ) -> Any:
-        group = self._group(kind, next(iter(values.values())).size, values, sources)
+        group = self._group(kind, next(iter(values.values())).size, values, len(sources))
+        _link(group, sources)
         self._update(group, f"activity = {code}")
         return group
 
@@ -218,57 +229,60 @@ class Brian2Network:
         pre.thresholder["spike"].active = True
         self._objects.append(synapses)
 
-    def _neurons(self, node: PlanNode, neuron: Neuron, sources: Sequence[Any]) -> Any:
-        code, values = neuron_code(neuron, self._contract, _sum(sources))
-        spiking = None
-        if neuron.spiking is not None:
-            reset = "v = v_reset" if self._contract.reset == "to_v_reset" else "v -= theta"
-            test = f"v {self._contract.spike_condition} theta"
-            spiking = {"threshold": test, "reset": f"{reset}\nactivity = 1"}
-        group = self._group("neurons", node.size, values, sources, spiking=spiking)
-        self._update(group, code)
+    def _neurons(self, node: PlanNode, neuron: Neuron) -> Any:
+        code = self._code(node, neuron)
+        group = self._group("neurons", node.size, code.values, len(node.sources))
+        if self._plan.reads_old_current(neuron):
+            self._update(group, code.fire)
+        else:
+            _link(group, self._sources(node))
+            self._update(group, f"{code.take}\n{code.fire}")
         for name, variable in (("v", "v"), ("i", "current")):
-            if variable in values:
+            if variable in code.values:
                 self.state[f"{node.name}.{name}"] = self._view(group, variable)
         return group
+
+    def _take_last(self, node: PlanNode, neuron: Neuron) -> None:
+        """Let neurons that have fired take their input, which may come from any node."""
+        group = self._groups[node.name]
+        _link(group, self._sources(node))
+        self._update(group, self._code(node, neuron).take, name="take")
+
+    def _code(self, node: PlanNode, neuron: Neuron) -> NeuronCode:
+        x = _sum(len(node.sources))
+        return neuron_code(cast(neuron, self._dtype), self._contract, x)
 
     def _group(
         self,
         kind: str,
         size: int,
         values: Mapping[str, NDArray[np.floating]] = MappingProxyType({}),
-        sources: Sequence[Any] = (),
+        fan_in: int = 0,
         *,
         event: int = _EVENT,
-        spiking: dict[str, str] | None = None,
     ) -> Any:
-        """Return a group with `activity`, these variables, and x0, x1, … linked to the sources."""
+        """Return a group with `activity`, these variables, and x0, x1, … to link to its sources."""
         lines = [f"{name} : 1" for name in ("activity", *values)]
-        lines += [f"x{n} : 1 (linked)" for n in range(len(sources))]
+        lines += [f"x{n} : 1 (linked)" for n in range(fan_in)]
         group = b2.NeuronGroup(
             self._copies * size,
             "\n".join(lines),
             dtype=self._dtype.type,
             clock=self._clock,
-            namespace={},
+            namespace=FUNCTIONS,
             name=self._name(kind),
-            **({"threshold": "activity != 0"} | (spiking or {})),
+            threshold="activity != 0",
         )
         for name, value in values.items():
             self._view(group, name)[:] = value
-        for n, source in enumerate(sources):
-            setattr(group, f"x{n}", b2.linked_var(source, "activity"))
         test = group.thresholder["spike"]
         test.when, test.order = _SLOT, self._base + event
-        # Only what resets or feeds synapses has to look for events.
-        test.active = spiking is not None
-        for reset in group.resetter.values():
-            reset.when, reset.order = _SLOT, self._base + _RESET
+        test.active = False  # until it feeds synapses
         self._objects.append(group)
         return group
 
-    def _update(self, group: Any, code: str, place: int = _UPDATE) -> None:
-        order, name = self._base + place, f"{group.name}_update"
+    def _update(self, group: Any, code: str, place: int = _UPDATE, name: str = "update") -> None:
+        order, name = self._base + place, f"{group.name}_{name}"
         group.run_regularly(code, clock=self._clock, when=_SLOT, order=order, name=name)
 
     def _name(self, kind: str) -> str:
@@ -280,5 +294,11 @@ class Brian2Network:
         return values.reshape(self._copies, -1)
 
 
-def _sum(sources: Sequence[Any]) -> str:
-    return " + ".join(f"x{n}" for n in range(len(sources)))
+def _link(group: Any, sources: Sequence[Any]) -> None:
+    """Let the group read the activity of its sources as x0, x1, …"""
+    for n, source in enumerate(sources):
+        setattr(group, f"x{n}", b2.linked_var(source, "activity"))
+
+
+def _sum(fan_in: int) -> str:
+    return " + ".join(f"x{n}" for n in range(fan_in))

@@ -143,7 +143,8 @@ class NeuronStepper(Stepper):
         if timing == "same_step":
             v = self._reset(v, spikes)
         if self.v_min is not None:
-            v = np.maximum(v, self.v_min)
+            # Not np.maximum, which leaves open which of two zeros it returns.
+            v = np.where(v < self.v_min, self.v_min, v)
         held[self.v] = v
         return v if self.neuron.spiking is None else spikes
 

@@ -77,15 +77,13 @@ def test_plans_cross_to_the_child_unchanged(some: list[Case]) -> None:
         assert not differences(ReferenceEngine(plan).run(case.inputs, record=["all"]), expected)
 
 
-def test_a_model_beyond_the_target_is_rejected_with_every_reason(backend: Brian2Backend) -> None:
-    under = contract(reset_timing="next_step_before_input", synapse_order="add_then_decay")
-    graph = chain(filled("LIF", **LIF))
-    assert [v.node for v in backend.check(bare_model(graph), under)] == [
-        "contract.reset_timing",
-        "contract.synapse_order",
-    ]
+def test_a_model_beyond_the_target_is_rejected_with_every_reason() -> None:
+    poor = replace(TARGET.capabilities, arithmetic=("float64",), max_neurons=0)
+    backend = Brian2Backend(replace(TARGET, capabilities=poor))
+    model, under = bare_model(chain(filled("LIF", **LIF))), contract(arithmetic="float32")
+    assert [v.node for v in backend.check(model, under)] == ["contract.arithmetic", "n0"]
     with pytest.raises(ModelRejected):
-        backend.compile(bare_model(graph), under)
+        backend.compile(model, under)
 
 
 def test_a_graph_that_runs_nowhere_names_its_node(backend: Brian2Backend) -> None:

@@ -10,12 +10,12 @@ from backends.checks import check_plan
 from backends.errors import ModelRejected
 from backends.numpy_backend import NumpyBackend
 from backends.registry import Registry
-from fusion.contract import make_contract
+from fusion.contract import CHOICES, make_contract
 from fusion.model import bare_model
-from simulators.brian2_choices import SUPPORTED
 
 EVERYTHING = Registry().targets["numpy"].capabilities
 CONTRACT = make_contract("nir", 1e-3)
+SUPPORTED = {**CHOICES, "spikes_per_step": ("one",)}
 
 
 def check(capabilities: Capabilities = EVERYTHING, contract=CONTRACT, graph=None):

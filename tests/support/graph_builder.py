@@ -11,6 +11,7 @@ from simulators.operations import MAKERS
 
 SPIKING = ("LIF", "CubaLIF", "IF")
 NEURONS = ("LIF", "CubaLIF", "LIF", "CubaLIF", "IF", "LI", "CubaLI", "I")
+CUBA = (nir.CubaLI, nir.CubaLIF)
 SIZES = (1, 2, 3, 5, 8, 12, 17)
 
 
@@ -47,10 +48,13 @@ class GraphBuilder:
             populations.append(self._layer(ends, populations))
             skipping = populations[:1] if rng.random() < 0.2 else []
             ends = list(dict.fromkeys([populations[-1], *skipping]))
-        flat = [name for name in self.neurons if len(self.shapes[name]) == 1]
+        targets = [name for name in self.neurons if len(self.shapes[name]) == 1]
+        if self.contract.recurrent_delay_steps == 0:
+            # Only a synaptic current can take what the same step gave.
+            targets = [name for name in targets if isinstance(self.nodes[name], CUBA)]
         for name in populations:
-            if rng.random() < 0.5:
-                self._loop(name, str(rng.choice(flat)))
+            if targets and rng.random() < 0.5:
+                self._loop(name, str(rng.choice(targets)))
         self._exits(populations)
         order = rng.permutation(len(self.edges))
         edges = [self.edges[n] for n in order]
@@ -70,7 +74,7 @@ class GraphBuilder:
 
     def _entrance(self) -> str:
         rng = self.rng
-        kind = rng.choice(["flat", "flat", "flat", "image", "sound"])
+        kind = rng.choice(["flat", "flat", "image", "sound"])
         if kind == "flat":
             shape: tuple[int, ...] = (self._size() + 2,)
             return self._add("input", nir.Input(np.array(shape)), shape)
@@ -94,7 +98,7 @@ class GraphBuilder:
         node = kind(None, weight, stride, padding, dilation, groups, bias)
         name = self._add("conv", node, self._made_shape(node, shape), source)
         name = self._population(name)
-        if rank == 2 and rng.random() < 0.7:
+        if rank == 2 and rng.random() < 0.8:
             name = self._pooled(name)
         if rng.random() < 0.7:
             shape = (int(np.prod(self.shapes[name])),)
@@ -188,6 +192,10 @@ class GraphBuilder:
             if rng.random() < 0.15:
                 setattr(node, name, np.array(params[name].flat[0]))
                 self.features.add("scalar parameter")
+        for name in ("w_in", "v_reset"):
+            if name in params and rng.random() < 0.1:
+                setattr(node, name, None)
+                self.features.add("parameter left out")
         return node
 
     def _tau(self, shape: tuple[int, ...]) -> NDArray[np.float64]:
@@ -217,3 +225,29 @@ class GraphBuilder:
             other = str(rng.choice(list(self.shapes)[:-1]))
             shape = self.shapes[other]
             self._add("output", nir.Output(np.array(shape)), shape, other)
+
+
+def nested(graph: nir.NIRGraph, rng: np.random.Generator) -> nir.NIRGraph:
+    """Return the graph with some of its nodes in a subgraph that edges enter and leave by name."""
+    fixed = nir.Input | nir.Output
+    movable = [name for name, node in graph.nodes.items() if not isinstance(node, fixed)]
+    number = int(rng.integers(1, len(movable) + 1))
+    inside = set(rng.choice(movable, number, replace=False).tolist())
+    inner: dict[str, Any] = {name: graph.nodes[name] for name in inside}
+    inner_edges, edges = [], []
+    for source, target in graph.edges:
+        start, end = source, target
+        if (source in inside) == (target in inside):
+            (inner_edges if source in inside else edges).append((source, target))
+            continue
+        if target in inside:
+            inner[end := f"to_{target}"] = nir.Input({"input": None})
+            inner_edges.append((end, target))
+            edges.append((source, f"sub.{end}"))
+        else:
+            inner[start := f"from_{source}"] = nir.Output({"output": None})
+            inner_edges.append((source, start))
+            edges.append((f"sub.{start}", target))
+    subgraph = nir.NIRGraph(inner, list(dict.fromkeys(inner_edges)), type_check=False)
+    outer = {name: node for name, node in graph.nodes.items() if name not in inside}
+    return nir.NIRGraph(outer | {"sub": subgraph}, edges, type_check=False)

@@ -1,6 +1,5 @@
 """Random graphs, contracts and inputs from a seed, tuned so that every population spikes."""
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
@@ -9,12 +8,10 @@ from typing import Any
 import nir
 import numpy as np
 from numpy.typing import NDArray
-from support.graph_builder import GraphBuilder
+from support.graph_builder import GraphBuilder, nested
 
-from fusion.contract import ExecutionContract, make_contract
-from simulators.brian2_choices import SUPPORTED
-from simulators.neurons import Neuron
-from simulators.operations import Thresholding, Weights
+from fusion.contract import CHOICES, ExecutionContract, make_contract
+from simulators.operations import Weights
 from simulators.plan import Plan, make_plan
 from simulators.reference import ReferenceEngine
 from simulators.trace import Trace
@@ -23,10 +20,13 @@ STEPS = 50
 RATES = (0.01, 0.5)
 """Share of its bins in which every spiking population has to spike."""
 
-_IN_THE_CODE = frozenset(
-    {"arithmetic", "arithmetic_form", "reset", "spike_condition", "recurrent_delay_at"}
+FLOATS = ("float64", "float32")
+"""Values of `arithmetic` that engines of floating-point numbers have."""
+
+NUMBERS = frozenset(
+    {"time_unit", "integrator", "if_gain", "initial_v", "binning", "delay_rounding", "exact"}
 )
-"""Contract fields that Brian2's code depends on; the others only decide numbers."""
+"""Contract fields that only decide numbers; the code of an engine depends on the others."""
 
 
 @dataclass
@@ -45,32 +45,45 @@ class Case:
         return make_plan(self.graph, self.contract)
 
 
-def random_case(seed: int, variant: int = 0) -> Case | None:
+def random_case(seed: int, variant: int = 0, profile: str | None = None) -> Case | None:
     """Return a case, or None if its populations could not be brought to spike enough.
 
     Cases of one seed have the same structure, and so the same code; their sizes, numbers, inputs
-    and those choices that only decide numbers differ.
+    and those choices that only decide numbers differ. Without a profile, every choice is drawn.
     """
     rng, values = np.random.default_rng(seed), np.random.default_rng([seed, variant])
-    choices: dict[str, Any] = {
-        name: (rng if name in _IN_THE_CODE else values).choice(np.array(allowed, object))
-        for name, allowed in SUPPORTED.items()
-    }
-    choices["dt_s"] = float(values.choice([1e-3, 1e-4, 5e-4]))
-    contract = make_contract(None, None, choices)
+    dt_s = float(values.choice([1e-3, 1e-4, 5e-4]))
+    choices = {} if profile else _choices(rng, values)
+    contract = make_contract(profile, dt_s, choices)
     builder = GraphBuilder(rng, values, contract)
     graph = builder.build()
     inputs = _inputs(values, graph, builder.features)
     case = Case(seed, variant, graph, contract, inputs, builder.features)
     if not _tune(case, values):
         return None
+    if rng.random() < 0.2:
+        case.graph = nested(case.graph, rng)
+        case.features.add("nested graph")
     _note_features(case)
     return case
 
 
-def cases(count: int, first_seed: int) -> list[Case]:
+def _choices(rng: np.random.Generator, values: np.random.Generator) -> dict[str, Any]:
+    allowed = {**CHOICES, "arithmetic": FLOATS}
+    drawn: dict[str, Any] = {
+        name: (values if name in NUMBERS else rng).choice(np.array(choices, object))
+        for name, choices in allowed.items()
+    }
+    if drawn["membrane_reads"] == "new_current":
+        drawn["recurrent_delay_steps"] = 1
+    drawn["v_min"] = float(values.normal(-0.2, 0.3)) if rng.random() < 0.3 else None
+    return drawn
+
+
+def cases(count: int, first_seed: int, profile: str | None = None) -> list[Case]:
     """Return `count` cases of different structure."""
-    return _first(count, (random_case(seed) for seed in range(first_seed, first_seed + 2 * count)))
+    seeds = range(first_seed, first_seed + 2 * count)
+    return _first(count, (random_case(seed, profile=profile) for seed in seeds))
 
 
 def variants(count: int, seed: int) -> list[Case]:
@@ -94,16 +107,11 @@ def spike_rates(case: Case, trace: Trace) -> dict[str, float]:
     }
 
 
-def coverage(chosen: list[Case]) -> Counter[str]:
-    """Return how many cases hold each feature."""
-    return Counter(feature for case in chosen for feature in case.features)
-
-
 def _inputs(
     rng: np.random.Generator, graph: nir.NIRGraph, features: set[str]
 ) -> dict[str, NDArray[np.float64]]:
     inputs = {}
-    batch = int(rng.choice([1, 1, 2, 5]))
+    batch = int(rng.choice([1, 1, 1, 3]))
     for name, node in graph.nodes.items():
         if isinstance(node, nir.Input):
             shape = (batch, STEPS, *map(int, node.input_type["input"]))
@@ -127,11 +135,12 @@ def _tune(case: Case, rng: np.random.Generator) -> bool:
             return False
     for _ in range(8):
         rates = spike_rates(case, ReferenceEngine(case.plan).run(case.inputs, record=spiking))
-        if all(RATES[0] <= rate <= RATES[1] for rate in rates.values()):
+        wrong = {name: rate for name, rate in rates.items() if not RATES[0] <= rate <= RATES[1]}
+        if not wrong:
             return bool(spiking)
-        for name, rate in rates.items():
-            if not RATES[0] <= rate <= RATES[1]:
-                _move_threshold(case.graph.nodes[name], 0.7 if rate < RATES[0] else 1.4)
+        for name, rate in wrong.items():
+            if not _move_threshold(case, name, 0.7 if rate < RATES[0] else 1.4):
+                return False
     return False
 
 
@@ -145,29 +154,41 @@ def _start_threshold(case: Case, name: str, rng: np.random.Generator) -> bool:
         watched = next(source for source, target in case.graph.edges if target == name)
     trace = ReferenceEngine(case.plan).run(case.inputs, record=[watched])
     v = trace.recorded[f"{watched}.v"].astype(float)
-    theta = np.quantile(v, rng.uniform(0.8, 0.97), method="nearest")
+    # Low enough for several spikes in a step, where those count.
+    low = 0.6 if case.contract.spikes_per_step == "floor" else 0.8
+    theta = np.quantile(v, rng.uniform(low, 0.97), method="nearest")
     spread = v.std() + 1e-3
-    if case.contract.reset == "subtract_threshold" and theta < 0.1 * spread:
-        return isinstance(node, nir.Threshold) and spread > 1e-3
-    setattr(node, field_name, np.full_like(getattr(node, field_name), theta))
-    if not isinstance(node, nir.Threshold):
+    if isinstance(node, nir.Threshold):
+        node.threshold = np.full_like(node.threshold, theta)
+        return True
+    node.v_threshold = np.full_like(node.v_threshold, theta)
+    if node.v_reset is not None:
         node.v_reset = np.full_like(node.v_reset, theta - spread * rng.uniform(0.5, 2))
-    return True
+    return not _needs_positive_thresholds(case) or theta > 0.1 * spread
 
 
-def _move_threshold(node: Any, factor: float) -> None:
+def _move_threshold(case: Case, name: str, factor: float) -> bool:
+    """Widen or narrow the way to a threshold; return whether it may lie there."""
+    node = case.graph.nodes[name]
     if isinstance(node, nir.Threshold):
         node.threshold = node.threshold * factor
-    else:
-        node.v_threshold = node.v_reset + (node.v_threshold - node.v_reset) * factor
+        return True
+    start = 0.0 if node.v_reset is None else node.v_reset
+    node.v_threshold = start + (node.v_threshold - start) * factor
+    return not _needs_positive_thresholds(case) or bool(np.all(node.v_threshold > 0))
+
+
+def _needs_positive_thresholds(case: Case) -> bool:
+    contract = case.contract
+    return contract.reset == "subtract_threshold" or contract.spikes_per_step == "floor"
 
 
 def _note_features(case: Case) -> None:
     plan, features = case.plan, case.features
     features.update(node.kind for node in plan.nodes)
-    for name, values in SUPPORTED.items():
-        if len(values) > 1:
-            features.add(f"{name}={getattr(case.contract, name)}")
+    features.update(f"{name}={getattr(case.contract, name)}" for name in CHOICES)
+    features.add("v_min" if case.contract.v_min is not None else "no v_min")
+    place = {node.name: number for number, node in enumerate(plan.nodes)}
     for node in plan.nodes:
         operation = node.operation
         if isinstance(operation, Weights):
@@ -176,10 +197,10 @@ def _note_features(case: Case) -> None:
             features.add("dense weights" if dense else "sparse weights")
             if connection.n_post == 1:
                 features.add("one postsynaptic neuron")
-        features.update({"loop"} if any(source.delay_steps for source in node.sources) else ())
+        for source in node.sources:
+            if place[source.node] >= place[node.name]:
+                features.add("loop" if source.delay_steps else "loop without delay")
         features.update({"several sources"} if len(node.sources) > 1 else ())
-        if isinstance(operation, Neuron | Thresholding):
-            features.add("population")
     for kind in ("Input", "Output"):
         if len(plan.of_kind(kind)) > 1:
             features.add(f"several {kind} nodes")
