@@ -133,7 +133,8 @@ class Conv:
         input_shape: [channels, rows, columns] of the presynaptic neurons.
         stride: of rows and columns; padding (both sides) and dilation likewise.
         groups: number of channel groups.
-        num_message_bits: as in `Dense`.
+        num_message_bits: as in `Dense`; so few that no sum can leave 32 bits, beyond which Lava's
+            result depends on the processor.
     """
 
     name: str
@@ -160,19 +161,7 @@ class Conv:
             set_field(self, field, pair)
         check_whole(f"{place}.groups", self.groups, 1, 127)
         check_whole(f"{place}.num_message_bits", self.num_message_bits, 0, MESSAGE_BITS_MAX)
-        out_channels, per_group = given.shape[:2]
-        if per_group * self.groups != self.input_shape[0] or out_channels % self.groups:
-            raise fault(
-                f"{place}.groups",
-                f"{self.groups} do not fit {self.input_shape[0]} channels in, {out_channels} out, "
-                f"and kernels over {per_group}",
-            )
-        if min(self.output_shape) < 1 or not given.size:
-            raise fault(
-                f"{place}.weights",
-                f"a kernel of {list(given.shape[2:])} does not fit into "
-                f"{list(self.input_shape[1:])}",
-            )
+        _check_convolution(self)
 
     @property
     def output_shape(self) -> Shape:
@@ -193,6 +182,25 @@ class Conv:
 
 
 Connection = Dense | Sparse | Conv
+
+
+def _check_convolution(conv: Conv) -> None:
+    place = f"connections.{conv.name}"
+    out_channels, per_group, *kernel = conv.weights.shape
+    if per_group * conv.groups != conv.input_shape[0] or out_channels % conv.groups:
+        raise fault(
+            f"{place}.groups",
+            f"{conv.groups} do not fit {conv.input_shape[0]} channels in, {out_channels} out, "
+            f"and kernels over {per_group}",
+        )
+    if min(conv.output_shape) < 1 or not conv.weights.size:
+        problem = f"a kernel of {kernel} does not fit into {list(conv.input_shape[1:])}"
+        raise fault(f"{place}.weights", problem)
+    reach = int(np.abs(conv.weights.astype(np.int64)).sum(axis=(1, 2, 3)).max())
+    if reach << conv.num_message_bits >= 2**31:
+        fitting = (2**31 - 1).bit_length() - reach.bit_length()
+        problem = f"{conv.num_message_bits} bits could drive a sum out of 32 bits"
+        raise fault(f"{place}.num_message_bits", problem, f"at most {fitting}")
 
 
 def _check_ends(connection: Connection) -> None:

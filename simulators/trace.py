@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from simulators.neurons import Neuron
 from simulators.plan import Plan
 
 FloatArray = NDArray[np.floating]
-State = Mapping[str, FloatArray]
+State = Mapping[str, NDArray[Any]]
 """State key → array [batch, ...]: `NODE.v`, `NODE.i`, and the line of a delay, `NODE.line` or
 `SOURCE->TARGET.line`, [batch, steps, neurons], oldest first."""
 
@@ -42,12 +42,15 @@ class Trace:
         recorded: `NODE.spikes` (int32), `NODE.v`, `NODE.i` → [batch, steps, *shape].
         state: state after the last step.
         counts: work done.
+        overflows: `NODE.REGISTER` → int64 [batch], how often integers left their range, for
+            registers where any did.
     """
 
     outputs: Mapping[str, FloatArray]
     recorded: Mapping[str, NDArray[np.generic]]
     state: State
     counts: Counts
+    overflows: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
 
 def recordable(plan: Plan) -> dict[str, tuple[str, ...]]:
@@ -77,7 +80,7 @@ def checked_record(plan: Plan, record: Collection[str]) -> list[tuple[str, str, 
     return [(name, what, sizes[name]) for name in dict.fromkeys(wanted) for what in possible[name]]
 
 
-def checked_state(state: State, fresh: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+def checked_state(state: State, fresh: State) -> dict[str, NDArray[Any]]:
     """Return a state to go on from, after comparing it with a fresh one.
 
     Raises:
@@ -107,15 +110,23 @@ def checked_inputs(
         InvalidInput: for a missing or unknown node, a wrong shape, differing batch or steps, or a
             value that is not finite.
     """
-    nodes = {node.name: node for node in plan.of_kind("Input")}
+    return checked_rasters({node.name: node.shape for node in plan.of_kind("Input")}, inputs, dtype)
+
+
+def checked_rasters(
+    shapes: Mapping[str, tuple[int, ...]],
+    inputs: Mapping[str, NDArray[np.generic]],
+    dtype: np.dtype[np.floating],
+) -> dict[str, FloatArray]:
+    """Return the inputs of nodes of these shapes; else as `checked_inputs`."""
     for name in inputs:
-        if name not in nodes:
-            raise InvalidInput(f"inputs.{name}", "is no Input node", ", ".join(nodes))
+        if name not in shapes:
+            raise InvalidInput(f"inputs.{name}", "is no Input node", ", ".join(shapes))
     flat = {}
-    for name, node in nodes.items():
+    for name, shape in shapes.items():
         if name not in inputs:
-            raise InvalidInput(f"inputs.{name}", "is missing", f"[batch, steps, {node.shape}]")
-        flat[name] = _flat(f"inputs.{name}", np.asarray(inputs[name]), node.shape, dtype)
+            raise InvalidInput(f"inputs.{name}", "is missing", f"[batch, steps, {shape}]")
+        flat[name] = _flat(f"inputs.{name}", np.asarray(inputs[name]), shape, dtype)
     _same_lead(flat)
     return flat
 

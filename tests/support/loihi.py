@@ -22,15 +22,14 @@ def population(name: str = "lif", shape: tuple[int, ...] = (1,), **given: Any) -
     return LifPopulation(name=name, shape=shape, **plain | given)
 
 
-def one_layer(weights: Any, *, inputs: int | None = None, **given: Any) -> LoihiNetwork:
+def one_layer(weights: Any, **given: Any) -> LoihiNetwork:
     """Return `in` → a Dense connection of these weights → `lif` → `out`.
 
     Args:
         weights: [n_post, n_pre].
-        inputs: unused lines are cut off at this number.
         given: parameters of the connection, and of the population in `lif`.
     """
-    weights = np.asarray(weights)[:, :inputs]
+    weights = np.asarray(weights)
     lif = given.pop("lif", {})
     n_post, n_pre = weights.shape
     return LoihiNetwork(
