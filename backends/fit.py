@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from backends.base import Backend, Speed, Violation
 from fusion.contract import ExecutionContract
 from fusion.model import FusionModel
@@ -13,6 +11,8 @@ from simulators.plan import Plan, make_plan
 
 ASSUMED_ACTIVITY = 0.05
 """Share of presynaptic lines taken to be active in a step where nothing is known of the input."""
+
+_NUMBER_BYTES = {"float64": 8, "float32": 4, "loihi_fixed": 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def fit_report(
 
 def _memory_bytes(plan: Plan, synapses: int) -> int:
     """Weights as compressed rows (an index and a value each), and state and parameters."""
-    number = np.dtype(plan.contract.arithmetic).itemsize
+    number = _NUMBER_BYTES[plan.contract.arithmetic]
     total = synapses * (8 + number)
     sizes = {node.name: node.size for node in plan.nodes}
     for node in plan.nodes:

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args, get_origin
 from fusion.errors import InvalidContract
 from fusion.profiles import PROFILES
 
-__all__ = ["CHOICES", "PROFILES", "ExecutionContract", "make_contract"]
+__all__ = ["CHOICES", "FLOATS", "PROFILES", "ExecutionContract", "make_contract"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,8 @@ class ExecutionContract:
             acts from the first step on) or `after_weights`.
         binning: how events that fall into one step count.
         delay_rounding: `refuse` or `round` a Delay that is not a whole number of steps.
-        arithmetic: number format of the simulation.
+        arithmetic: number format of the simulation; `loihi_fixed` are a chip's integers, into
+            which a model has been quantised.
         exact: sums follow the defined order of additions, so engines agree bit for bit.
     """
 
@@ -79,7 +80,7 @@ class ExecutionContract:
     recurrent_delay_at: Literal["spikes", "after_weights"]
     binning: Literal["count", "binary"]
     delay_rounding: Literal["refuse", "round"]
-    arithmetic: Literal["float64", "float32"]
+    arithmetic: Literal["float64", "float32", "loihi_fixed"]
     exact: bool
 
     def __post_init__(self) -> None:
@@ -117,6 +118,9 @@ CHOICES: Mapping[str, tuple[Any, ...]] = MappingProxyType(
     | {"feedforward_delay_steps": (0, 1), "recurrent_delay_steps": (0, 1), "exact": (True, False)}
 )
 """Field name → the values it may take. `dt_s` is any positive number, `v_min` a number or None."""
+
+FLOATS = ("float64", "float32")
+"""Values of `arithmetic` that are floating-point numbers."""
 
 
 def _is_finite(value: object) -> bool:

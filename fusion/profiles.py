@@ -59,6 +59,9 @@ PROFILES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             integrator="exponential", membrane_reads="old_current", recurrent_delay_steps=0
         ),
         "lava-float": _profile(arithmetic_form="decay", feedforward_delay_steps=1),
+        "loihi": _profile(
+            arithmetic_form="decay", feedforward_delay_steps=1, arithmetic="loihi_fixed"
+        ),
     }
 )
 """Profile name → every choice but `dt_s`: `nir` is the recommended meaning, the others are what

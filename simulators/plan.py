@@ -7,8 +7,8 @@ from typing import Any
 import nir
 import numpy as np
 
-from fusion.contract import ExecutionContract
-from fusion.errors import InvalidModel
+from fusion.contract import FLOATS, ExecutionContract
+from fusion.errors import InvalidContract, InvalidModel
 from simulators import order
 from simulators.flatten import flatten
 from simulators.neurons import PARAMETERS, Neuron, make_neuron
@@ -76,6 +76,20 @@ class Plan:
     def reads_old_current(self, neuron: Neuron) -> bool:
         """Return whether a neuron's output does not depend on its input of the same step."""
         return self.contract.membrane_reads == "old_current" and neuron.synapse is not None
+
+    @property
+    def float_type(self) -> np.dtype[np.floating]:
+        """The contract's floating-point type.
+
+        Raises:
+            InvalidContract: if the contract asks for a chip's integers.
+        """
+        if self.contract.arithmetic not in FLOATS:
+            raise InvalidContract(
+                "contract.arithmetic", f"{self.contract.arithmetic} is not floating-point",
+                " or ".join(FLOATS),
+            )  # fmt: skip
+        return np.dtype(self.contract.arithmetic)
 
     def of_kind(self, kind: str) -> tuple[PlanNode, ...]:
         """Return the nodes of a NIR type, by name."""

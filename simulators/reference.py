@@ -4,12 +4,13 @@ Every other engine is held to the bits of this one, so it is written to be read,
 """
 
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion.contract import CHOICES
+from fusion.contract import CHOICES, FLOATS
 from simulators.plan import Plan, PlanNode
 from simulators.steppers import STEPPERS, NeuronStepper
 from simulators.trace import (
@@ -21,8 +22,9 @@ from simulators.trace import (
     checked_state,
 )
 
-SUPPORTED: Mapping[str, tuple[Any, ...]] = CHOICES
-"""Contract field → the values this engine implements: all; `exact: false` runs exactly."""
+SUPPORTED: Mapping[str, tuple[Any, ...]] = MappingProxyType({**CHOICES, "arithmetic": FLOATS})
+"""Contract field → the values this engine implements: all but a chip's integers; `exact: false`
+runs exactly."""
 
 
 class ReferenceEngine:
@@ -30,11 +32,14 @@ class ReferenceEngine:
 
     Args:
         plan: the graph in execution order.
+
+    Raises:
+        InvalidContract: if the contract's arithmetic is a chip's.
     """
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self._dtype = np.dtype(plan.contract.arithmetic)
+        self._dtype = plan.float_type
         self._steppers = {
             node.name: STEPPERS[type(node.operation)](node, plan, self._dtype)
             for node in plan.nodes

@@ -3,17 +3,18 @@
 from dataclasses import replace
 
 import pytest
+from support.profiles import FLOAT_PROFILES
 
 from backends.brian2_backend import Brian2Backend
 from backends.registry import Registry
-from fusion.contract import PROFILES, make_contract
+from fusion.contract import make_contract
 from snn_fusion.testing import BackendContract
 
 
 class UnderEveryProfile(BackendContract):
     """The contract under every profile; the networks hold seconds, whatever a platform writes."""
 
-    @pytest.fixture(autouse=True, params=PROFILES)
+    @pytest.fixture(autouse=True, params=FLOAT_PROFILES)
     def profile(self, request):
         self.chosen = request.param
 

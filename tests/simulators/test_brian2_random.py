@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 from support.agreement import EVERYTHING, IN_THE_CODE, Tally
+from support.profiles import FLOAT_PROFILES
 from support.random_graphs import Case, cases, variants
 
-from fusion.contract import PROFILES
 from simulators.brian2_codegen import Codegen
 from simulators.brian2_engine import Brian2Engine
 
@@ -43,7 +43,7 @@ def agreement(chosen: list[Case], codegen: Codegen = "numpy") -> Tally:
     return tally
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("profile", FLOAT_PROFILES)
 def test_every_profile_gives_the_bits_of_the_reference(profile: str) -> None:
     agreement(cases(5, 100, profile))
 

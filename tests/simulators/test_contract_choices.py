@@ -6,7 +6,7 @@ import nir
 import numpy as np
 import pytest
 
-from fusion.contract import CHOICES, make_contract
+from fusion.contract import CHOICES, FLOATS, make_contract
 from fusion.errors import InvalidModel
 from simulators.plan import make_plan
 from simulators.reference import SUPPORTED, ReferenceEngine
@@ -54,7 +54,7 @@ def spikes(node, x, **choices):
 
 
 def test_every_choice_is_implemented():
-    assert SUPPORTED == CHOICES
+    assert SUPPORTED == {**CHOICES, "arithmetic": FLOATS}
 
 
 def test_resets_in_the_same_step():

@@ -3,10 +3,11 @@
 import nir
 import numpy as np
 import pytest
+from support.profiles import FLOAT_PROFILES
 
-from fusion.contract import CHOICES, PROFILES, make_contract
+from fusion.contract import make_contract
 from simulators.plan import make_plan
-from simulators.reference import ReferenceEngine
+from simulators.reference import SUPPORTED, ReferenceEngine
 
 
 def network():
@@ -30,9 +31,9 @@ def network():
 
 def contracts():
     """Every value of every field at least once, on the profile where it makes sense."""
-    for profile in PROFILES:
+    for profile in FLOAT_PROFILES:
         yield make_contract(profile, 1.0)
-    for name, values in CHOICES.items():
+    for name, values in SUPPORTED.items():
         for value in values:
             overrides = {name: value}
             if overrides == {"recurrent_delay_steps": 0}:

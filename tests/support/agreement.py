@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from support.equality import differences
-from support.random_graphs import CHOICES, FLOATS, NUMBERS, RATES, Case, spike_rates
+from support.random_graphs import NUMBERS, RATES, Case, spike_rates
 
+from fusion.contract import CHOICES, FLOATS
 from simulators.neurons import PARAMETERS
 from simulators.operations import MAKERS
 from simulators.reference import ReferenceEngine

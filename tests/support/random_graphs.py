@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from support.graph_builder import GraphBuilder, nested
 
-from fusion.contract import CHOICES, ExecutionContract, make_contract
+from fusion.contract import CHOICES, FLOATS, ExecutionContract, make_contract
 from simulators.operations import Weights
 from simulators.plan import Plan, make_plan
 from simulators.reference import ReferenceEngine
@@ -19,9 +19,6 @@ from simulators.trace import Trace
 STEPS = 50
 RATES = (0.01, 0.5)
 """Share of its bins in which every spiking population has to spike."""
-
-FLOATS = ("float64", "float32")
-"""Values of `arithmetic` that engines of floating-point numbers have."""
 
 NUMBERS = frozenset(
     {"time_unit", "integrator", "if_gain", "initial_v", "binning", "delay_rounding", "exact"}
