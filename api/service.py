@@ -22,7 +22,7 @@ from api.shadow import make_shadow
 from api.targets import check_names
 from backends.base import Target
 from backends.errors import BackendError, RunTimeout, UnknownTarget, told
-from backends.fuse import FusedAnswer, run_encoded
+from backends.fuse import FusedAnswer, encode, run_encoded
 from backends.programs import ProgramCache
 from backends.registry import InvalidTarget, Registry
 from fusion.contract import ExecutionContract
@@ -32,7 +32,7 @@ from fusion.events import dt_ns
 from fusion.manifest import Manifest
 from fusion.model import FusionModel
 from fusion.shelf import Shelf, ShelvedModel
-from fusion.window import encode_window, manifest_of, window_steps
+from fusion.window import manifest_of, window_steps
 from simulators.plan import make_plan, output_populations
 from simulators.trace import recordable
 
@@ -231,7 +231,7 @@ class Service:
         queue_s = now - job.started - job.decode_s
         program = self.programs.get(model, target.name, contract)
         record = self._record(job)
-        encoding = encode_window(model, job.recordings, contract)
+        encoding = encode(model, job.recordings, contract)
         left_s = max(1e-3, job.end - time.perf_counter())
         answer = run_encoded(
             model, program, contract, [encoding], record=record, deadline_s=left_s

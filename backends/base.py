@@ -11,29 +11,18 @@ from numpy.typing import NDArray
 from fusion.contract import ExecutionContract
 from fusion.model import FusionModel
 from simulators.trace import Counts, State
+from simulators.violation import Violation
 
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """One way in which a model exceeds a target.
-
-    Attributes:
-        node: the node or contract field concerned.
-        limit: name of the limit.
-        used: what the model needs.
-        allowed: what the target offers.
-        nearest_feasible: the nearest value that would work, or None if there is none.
-    """
-
-    node: str
-    limit: str
-    used: str
-    allowed: str
-    nearest_feasible: str | None = None
-
-    def __str__(self) -> str:
-        nearest = f", nearest feasible {self.nearest_feasible}" if self.nearest_feasible else ""
-        return f"{self.node}: {self.limit} is {self.used}, allowed {self.allowed}{nearest}"
+__all__ = [
+    "Backend",
+    "Capabilities",
+    "Energy",
+    "Program",
+    "RunResult",
+    "Speed",
+    "Target",
+    "Violation",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

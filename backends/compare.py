@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.base import Program, RunResult
+from backends.contracts import LOIHI, differing
 from fusion.contract import ExecutionContract
 from simulators.neurons import Neuron
 from simulators.plan import Plan, make_plan
@@ -134,16 +135,15 @@ def _compare(
     populations = tuple(
         population_difference(node, first.raster(node), second.raster(node), dt_s) for node in nodes
     )
-    mine, others = first.contract.as_dict(), second.contract.as_dict()
-    differing = {name: (mine[name], others[name]) for name in mine if mine[name] != others[name]}
+    differences = differing(first.contract, second.contract)
     agree = None if first.label is None else first.label == second.label
     return PairComparison(
         (first.target, second.target),
-        differing,
+        differences,
         populations,
         _first_divergence(nodes, first, second, plans, inputs),
         agree,
-        verdict_on(populations, bool(differing), agree is not False, tolerance),
+        verdict_on(populations, bool(differences), agree is not False, tolerance),
         tolerance,
     )
 
@@ -210,7 +210,7 @@ def _tested(
     population's threshold is out of reach. None where the state is not that of the reference.
     """
     step, node, neuron = place
-    if _threshold(plan, node, neuron) is None:
+    if _threshold(plan, node, neuron) is None or run.contract.arithmetic == LOIHI:
         return None
     engine = ReferenceEngine(_without_spikes(plan, node))
     now = {name: np.asarray(values)[:, step : step + 1] for name, values in inputs.items()}

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from backends.base import Program, RunResult
 from backends.compare import TOLERANCE, PairComparison, TargetRun, compare_runs
 from backends.errors import RunTimeout
 from backends.fuse import refuse_divergence
+from backends.latency import output_latency
 from backends.programs import ProgramCache
 from fusion.contract import ExecutionContract
 from fusion.encoding import Recording
@@ -87,7 +88,7 @@ def compare_recordings(
     Args:
         model: a model with a manifest.
         recordings: sensor → recording.
-        contract: the contract to run under.
+        contract: the model's own contract; a target that cannot run under it has one of its own.
         targets: two or more different targets.
         programs: where compiled programs come from.
         tolerance: mismatched bins, as a share of the spikes, that still count as equivalent.
@@ -99,9 +100,10 @@ def compare_recordings(
         BackendError: if a target cannot be used, refuses the model or breaks off.
     """
     until = None if deadline_s is None else Deadline(time.perf_counter() + deadline_s, deadline_s)
-    encoding = encode_window(model, recordings, contract)
+    places = _places(model, contract, targets, programs)
+    encoding = encode_window(model, recordings, contract, _latest(places))
     batch = {node: values[None] for node, values in encoding.inputs.items()}
-    return _compare(model, batch, encoding, contract, targets, programs, tolerance, tell, until)
+    return _compare(model, batch, encoding, places, programs, tolerance, tell, until)
 
 
 def compare_rasters(
@@ -115,8 +117,10 @@ def compare_rasters(
     tell: Callable[[str], None] = lambda _: None,
 ) -> Comparison:
     """Compare targets on rasters, Input node → [steps, *shape]; else as `compare_recordings`."""
-    batch = {node: np.asarray(values)[None] for node, values in rasters.items()}
-    return _compare(model, batch, None, contract, targets, programs, tolerance, tell, None)
+    places = _places(model, contract, targets, programs)
+    extra = max(_latest(places).values(), default=0)
+    batch = {node: _lasting(np.asarray(values), extra)[None] for node, values in rasters.items()}
+    return _compare(model, batch, None, places, programs, tolerance, tell, None)
 
 
 def check_targets(targets: Sequence[str]) -> None:
@@ -130,22 +134,53 @@ def check_targets(targets: Sequence[str]) -> None:
         raise InvalidInput("targets", f"are {named}", "two or more, each once")
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A target, the contract that it runs the model under, and how late Outputs are then."""
+
+    target: str
+    contract: ExecutionContract
+    latency_steps: Mapping[str, int]
+
+
+def _places(
+    model: FusionModel, own: ExecutionContract, targets: Sequence[str], programs: ProgramCache
+) -> list[_Place]:
+    check_targets(targets)
+    contracts = [programs.contract(target, own) for target in targets]
+    return [
+        _Place(target, contract, output_latency(model, contract))
+        for target, contract in zip(targets, contracts, strict=True)
+    ]
+
+
+def _latest(places: Sequence[_Place]) -> Mapping[str, int]:
+    """Return the latencies of the place whose Outputs are latest: every target runs as long."""
+    return max(
+        (place.latency_steps for place in places), key=lambda late: max(late.values(), default=0)
+    )
+
+
+def _lasting(raster: NDArray[np.generic], extra: int) -> NDArray[np.generic]:
+    silence = np.zeros((extra, *raster.shape[1:]), raster.dtype)
+    return np.concatenate((raster, silence)) if extra else raster
+
+
 def _compare(
     model: FusionModel,
     batch: Batch,
     encoding: Encoding | None,
-    contract: ExecutionContract,
-    targets: Sequence[str],
+    places: Sequence[_Place],
     programs: ProgramCache,
     tolerance: float,
     tell: Callable[[str], None],
     until: Deadline | None,
 ) -> Comparison:
-    check_targets(targets)
     if not 0 <= tolerance <= 1:
         raise InvalidInput("tolerance", f"is {tolerance}", "a share from 0 to 1")
     runs = []
-    for target in targets:
+    for place in places:
+        target, contract = place.target, place.contract
         tell(f"{target}: compiling")
         program = programs.get(model, target, contract)
         if until is not None:
@@ -156,7 +191,8 @@ def _compare(
         if encoding is not None:
             outputs = {node: values[0] for node, values in result.outputs.items()}
             refuse_divergence(outputs)
-            label = decide_window(manifest_of(model), outputs, encoding.reports, contract).label
+            here = replace(encoding, latency_steps=place.latency_steps)
+            label = decide_window(manifest_of(model), outputs, here, contract).label
         runs.append(TargetRun(target, contract, program, result, label))
     tell("comparing")
     pairs = compare_runs(model.graph, runs, batch, tolerance)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from backends.base import Program, RunResult
 from backends.errors import Diverged
+from backends.latency import output_latency
 from fusion.contract import ExecutionContract
 from fusion.encoding import Recording
 from fusion.model import FusionModel
@@ -74,8 +75,20 @@ def fuse(
         InvalidModel: if the model has no manifest.
         RunFailed: if the run broke off; `Diverged` if an output is not finite.
     """
-    encodings = [encode_window(model, one, contract) for one in recordings]
+    encodings = [encode(model, one, contract) for one in recordings]
     return run_encoded(model, program, contract, encodings, record=record, deadline_s=deadline_s)
+
+
+def encode(
+    model: FusionModel, recordings: Mapping[str, Recording], contract: ExecutionContract
+) -> Encoding:
+    """Return a window ready to run, long enough for Outputs that the contract makes late.
+
+    Raises:
+        InvalidInput: naming what is wrong with a recording.
+        InvalidModel: if the model has no manifest, or cannot be run anywhere.
+    """
+    return encode_window(model, recordings, contract, output_latency(model, contract))
 
 
 def run_encoded(
@@ -102,7 +115,7 @@ def run_encoded(
     for index, encoding in enumerate(encodings):
         outputs = {node: values[index] for node, values in result.outputs.items()}
         refuse_divergence(outputs)
-        window = decide_window(manifest, outputs, encoding.reports, contract)
+        window = decide_window(manifest, outputs, encoding, contract)
         recorded = {key: values[index] for key, values in result.recorded.items()}
         counts = sample_counts(result, index)
         answers.append(FusedAnswer((window,), recorded, counts, result.steps, run_s))

@@ -4,6 +4,7 @@ from collections import OrderedDict
 from threading import Lock
 
 from backends.base import Program
+from backends.contracts import contract_on
 from backends.registry import Registry
 from fusion.contract import ExecutionContract
 from fusion.model import FusionModel
@@ -50,6 +51,14 @@ class ProgramCache:
         finally:
             with self._lock:
                 self._compiling.pop(key, None)
+
+    def contract(self, target: str, own: ExecutionContract) -> ExecutionContract:
+        """Return the contract under which a target runs a model whose own contract is this.
+
+        Raises:
+            UnknownTarget: if no such target is configured.
+        """
+        return contract_on(self._registry.target(target), own)
 
     def max_run_s(self, target: str) -> float:
         """Return the seconds after which a run on the target is killed."""

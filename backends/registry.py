@@ -69,6 +69,16 @@ class Registry:
     def _entry_points(self) -> Mapping[str, EntryPoint]:
         return {point.name: point for point in entry_points(group=GROUP)}
 
+    def target(self, name: str) -> Target:
+        """Return the target `name`.
+
+        Raises:
+            UnknownTarget: if no such target is configured.
+        """
+        if name not in self.targets:
+            raise UnknownTarget(name, sorted(self.targets))
+        return self.targets[name]
+
     def backend(self, name: str) -> Backend:
         """Return the backend that drives the target `name`, the same one at every call.
 
@@ -76,11 +86,10 @@ class Registry:
             UnknownTarget: if no such target is configured.
             TargetUnavailable: if its backend is not installed.
         """
-        if name not in self.targets:
-            raise UnknownTarget(name, sorted(self.targets))
+        target = self.target(name)
         with self._lock:
             if name not in self._backends:
-                self._backends[name] = self._load(self.targets[name])
+                self._backends[name] = self._load(target)
             return self._backends[name]
 
     def separate(self) -> Self:

@@ -3,7 +3,7 @@ fused answer out. What lies between, the network, is an engine's business."""
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
@@ -41,12 +41,15 @@ class Encoding:
     """A window ready to run.
 
     Attributes:
-        inputs: Input node → float32 [steps, *shape]; zeros for a sensor that was not given.
+        inputs: Input node → float32 [steps, *shape]; zeros for a sensor that was not given, and
+            behind the window's end for as long as the latest Output is late.
         reports: sensor → what became of its recording, for the sensors given.
+        latency_steps: Output node → steps that it is late by; those not named are not late.
     """
 
     inputs: Mapping[str, NDArray[np.float32]]
     reports: Mapping[str, SensorReport]
+    latency_steps: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,10 @@ def window_steps(manifest: Manifest, dt_s: float) -> int:
 
 
 def encode_window(
-    model: FusionModel, recordings: Mapping[str, Recording], contract: ExecutionContract
+    model: FusionModel,
+    recordings: Mapping[str, Recording],
+    contract: ExecutionContract,
+    latency_steps: Mapping[str, int] = MappingProxyType({}),
 ) -> Encoding:
     """Encode and bin what the sensors recorded.
 
@@ -95,6 +101,7 @@ def encode_window(
         model: a model with a manifest.
         recordings: sensor → recording, for any non-empty subset of the model's sensors.
         contract: says dt_s and how events are binned.
+        latency_steps: Output node → steps by which the contract makes it late.
 
     Raises:
         InvalidInput: naming the sensor and what is wrong with its recording.
@@ -109,27 +116,29 @@ def encode_window(
                 f"sensors.{name}", "this model has no such sensor", ", ".join(manifest.sensors)
             )
     steps = window_steps(manifest, contract.dt_s)
+    extra = max(latency_steps.values(), default=0)
     inputs, reports = {}, {}
     for name, sensor in manifest.sensors.items():
         shape = tuple(
             int(n) for n in np.atleast_1d(model.graph.nodes[sensor.node].input_type["input"])
         )
         if name not in recordings:
-            inputs[sensor.node] = np.zeros((steps, *shape), np.float32)
+            inputs[sensor.node] = np.zeros((steps + extra, *shape), np.float32)
             continue
         encoded = model.encoders[name].encode(recordings[name], f"sensors.{name}")
         raster, outside = bin_events(encoded.stream, contract.dt_s, steps, contract.binning)
-        inputs[sensor.node] = raster.reshape(steps, *shape)
+        silence = np.zeros((extra, *shape), np.float32)
+        inputs[sensor.node] = np.concatenate((raster.reshape(steps, *shape), silence))
         reports[name] = SensorReport(
             len(encoded.stream) - outside, outside, encoded.onset_us, encoded.live
         )
-    return Encoding(MappingProxyType(inputs), MappingProxyType(reports))
+    return Encoding(MappingProxyType(inputs), MappingProxyType(reports), latency_steps)
 
 
 def decide_window(
     manifest: Manifest,
     outputs: Mapping[str, NDArray[np.floating]],
-    reports: Mapping[str, SensorReport],
+    encoding: Encoding,
     contract: ExecutionContract,
 ) -> FusedWindow:
     """Fuse the output activity of one window.
@@ -137,13 +146,17 @@ def decide_window(
     Args:
         manifest: the model's manifest.
         outputs: Output node → [steps, labels].
-        reports: what became of the sensors that were given.
+        encoding: the window as it was run; an Output that is late is read as much later.
         contract: says dt_s.
     """
+    reports = encoding.reports
+    steps = window_steps(manifest, contract.dt_s)
     beliefs = {}
     for head in manifest.heads.values():
         if head.sensor in reports and reports[head.sensor].live:
-            logits = read_logits(outputs[head.node][None], head, contract.dt_s)[0]
+            late = encoding.latency_steps.get(head.node, 0)
+            seen = outputs[head.node][None, late : late + steps]
+            logits = read_logits(seen, head, contract.dt_s)[0]
             beliefs[head.sensor] = log_posterior(logits, head.temperature)
     decision = decide(beliefs, len(manifest.labels))
     quality = assess(
@@ -152,5 +165,5 @@ def decide_window(
         {head.sensor: head.reliability for head in manifest.heads.values()},
         dict.fromkeys(beliefs, 1.0),
     )
-    end_us = round(window_steps(manifest, contract.dt_s) * contract.dt_s * 1e6)
+    end_us = round(steps * contract.dt_s * 1e6)
     return FusedWindow(0, end_us, manifest.labels[decision.best], decision, quality, reports)

@@ -41,7 +41,8 @@ class PopulationDifference:
 def population_difference(
     node: str, first: Raster, second: Raster, dt_s: float
 ) -> PopulationDifference:
-    """Return how two rasters [steps, neurons] of one population differ."""
+    """Return how two rasters [steps, neurons] differ; a shorter one is silent at its end."""
+    first, second = (_lasting(one, max(len(first), len(second))) for one in (first, second))
     by_lag = {lag: _mismatched(first, second, lag) for lag in _lags(len(first))}
     best = min(by_lag, key=lambda lag: (by_lag[lag], abs(lag), lag))
     return PopulationDifference(
@@ -54,6 +55,10 @@ def population_difference(
         _cosine(first.mean(axis=0), second.mean(axis=0)),
         van_rossum(first, second, dt_s),
     )
+
+
+def _lasting(raster: Raster, steps: int) -> Raster:
+    return np.pad(raster, ((0, steps - len(raster)), (0, 0)))
 
 
 def _lags(steps: int) -> range:

@@ -68,7 +68,7 @@ def outputs(cam_logits, skin_logits):
 def test_heads_divide_by_their_temperature_and_missing_sensors_do_not_vote(model):
     encoding = encode_window(model, {"cam": cam([0], [0])}, model.contract())
     window = decide_window(
-        model.manifest, outputs([1, 0, 0], [0, 50, 0]), encoding.reports, model.contract()
+        model.manifest, outputs([1, 0, 0], [0, 50, 0]), encoding, model.contract()
     )
     expected = np.exp([2.0, 0, 0]) / np.exp([2.0, 0, 0]).sum()
     np.testing.assert_allclose(window.decision.posterior, expected)
@@ -81,7 +81,7 @@ def test_both_sensors_multiply(model):
     both = {"cam": cam([0], [0]), "skin": EventStream.checked([0], [0], size=3)}
     encoding = encode_window(model, both, model.contract())
     window = decide_window(
-        model.manifest, outputs([1, 0, 0], [0, 50, 0]), encoding.reports, model.contract()
+        model.manifest, outputs([1, 0, 0], [0, 50, 0]), encoding, model.contract()
     )
     assert window.label == "right"
     assert window.quality.coverage == 1
@@ -99,7 +99,24 @@ def test_a_trigger_that_found_nothing_leaves_its_sensor_out(tmp_path):
     encoding = encode_window(model, {"skin": silent}, model.contract())
     assert not encoding.reports["skin"].live
     window = decide_window(
-        model.manifest, outputs([1, 0, 0], [0, 50, 0]), encoding.reports, model.contract()
+        model.manifest, outputs([1, 0, 0], [0, 50, 0]), encoding, model.contract()
     )
     np.testing.assert_allclose(window.decision.posterior, [1 / 3] * 3)
     assert window.quality.score == pytest.approx(0, abs=1e-12)
+
+
+def test_an_output_that_is_late_is_read_as_much_later(model):
+    late = {"cam_out": 2, "skin_out": 5}
+    encoding = encode_window(model, {"cam": cam([0], [0])}, model.contract(), late)
+    assert {node: len(values) for node, values in encoding.inputs.items()} == {
+        "cam": 105,
+        "skin": 105,
+    }
+    seen = np.zeros((105, 3))
+    seen[101] = [1, 0, 0]  # step 99 of the window, two steps late
+    seen[[99, 100, 102, 104]] = [0, 0, 50]
+    window = decide_window(
+        model.manifest, {"cam_out": seen, "skin_out": seen}, encoding, model.contract()
+    )
+    assert window.label == "left"
+    assert window.end_us == 100_000

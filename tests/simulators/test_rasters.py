@@ -19,6 +19,15 @@ def test_a_constant_lag_is_found():
     assert (early.lag_steps, early.mismatched_at_lag) == (-2, 0)
 
 
+def test_a_shorter_raster_is_silent_at_its_end():
+    raster = np.zeros((30, 2), np.int64)
+    raster[[3, 9, 29], [0, 1, 1]] = 1
+    late = np.concatenate((np.zeros((4, 2), np.int64), raster))
+    difference = population_difference("a", raster, late, 1e-3)
+    assert (difference.lag_steps, difference.mismatched_at_lag) == (4, 0)
+    assert difference.bins == late.size
+
+
 @given(rasters, rasters)
 def test_differences_are_symmetric_and_vanish_for_equals(first, second):
     there, back = (population_difference("a", *pair, 1e-3)
