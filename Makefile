@@ -41,8 +41,9 @@ platforms: .venv-platforms/.installed ## make the environment of the platforms t
 
 SEED ?= 0
 GRAPHS ?= 1000
+CODEGEN ?= numpy
 fuzz: $(VENV)/.installed ## Brian2 against the reference on random graphs: make fuzz SEED=7 GRAPHS=1000
-	PYTHONPATH=tests $(BIN)/python tests/fuzz.py --seed $(SEED) --graphs $(GRAPHS)
+	PYTHONPATH=tests $(BIN)/python tests/fuzz.py --seed $(SEED) --graphs $(GRAPHS) --codegen $(CODEGEN)
 
 test-pythons: ## the fast suite on every other supported Python that is here
 	.ci/test_pythons

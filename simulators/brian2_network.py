@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulators.brian2_codegen import FUNCTIONS, CannotCompile, b2, check_compiler, preferences
-from simulators.brian2_equations import NeuronCode, neuron_code
+from simulators.brian2_equations import neuron_code
 from simulators.connectivity import Connection
 from simulators.neurons import Neuron, cast
 from simulators.operations import Delaying, Passing, Scaling, Thresholding, Weights
@@ -50,7 +50,6 @@ class Brian2Network:
         self.lines: dict[str, FloatArray] = {}
         self.weighted: dict[str, tuple[FloatArray, NDArray[np.int64]]] = {}
         self._plan = plan
-        self._contract = plan.contract
         self._copies = copies
         self._dtype = np.dtype(plan.contract.arithmetic)
         self._sizes = {node.name: node.size for node in plan.nodes}
@@ -59,6 +58,7 @@ class Brian2Network:
         self._groups: dict[str, Any] = {}
         self._objects: list[Any] = []
         self._edges: list[tuple[str, str, FloatArray]] = []
+        self._late: list[tuple[PlanNode, str]] = []
         self._base = 0
         with preferences("numpy", self._dtype):
             for place, node in enumerate(plan.nodes):
@@ -66,9 +66,10 @@ class Brian2Network:
                 self._groups[node.name] = self._made(node)
                 self.activity[node.name] = self._view(self._groups[node.name], "activity")
             self._base = len(plan.nodes) * _PLACES
-            for node in plan.nodes:
-                if isinstance(node.operation, Neuron) and plan.reads_old_current(node.operation):
-                    self._take_last(node, node.operation)
+            for node, take in self._late:
+                group = self._groups[node.name]
+                _link(group, self._sources(node))
+                self._update(group, take, name="take")
         self._network = b2.Network(self._objects)
         self._updaters: list[Any] = []
         self.initial: State = {key: values[:1].copy() for key, values in self.held().items()}
@@ -134,7 +135,7 @@ class Brian2Network:
             case Scaling(scale=scale):
                 made = self._elementwise("scale", sources, f"scale*({x})", scale=scale)
             case Thresholding(threshold=theta):
-                test = f"int(({x}) {self._contract.spike_condition} theta)"
+                test = f"int(({x}) {self._plan.contract.spike_condition} theta)"
                 made = self._elementwise("threshold", sources, test, theta=theta)
             case Delaying(steps=steps):
                 made = self._delay(node, steps, sources)
@@ -230,9 +231,12 @@ class Brian2Network:
         self._objects.append(synapses)
 
     def _neurons(self, node: PlanNode, neuron: Neuron) -> Any:
-        code = self._code(node, neuron)
+        x = _sum(len(node.sources))
+        code = neuron_code(cast(neuron, self._dtype), self._plan.contract, x)
         group = self._group("neurons", node.size, code.values, len(node.sources))
         if self._plan.reads_old_current(neuron):
+            # Its input may come from nodes that are not made yet.
+            self._late.append((node, code.take))
             self._update(group, code.fire)
         else:
             _link(group, self._sources(node))
@@ -241,16 +245,6 @@ class Brian2Network:
             if variable in code.values:
                 self.state[f"{node.name}.{name}"] = self._view(group, variable)
         return group
-
-    def _take_last(self, node: PlanNode, neuron: Neuron) -> None:
-        """Let neurons that have fired take their input, which may come from any node."""
-        group = self._groups[node.name]
-        _link(group, self._sources(node))
-        self._update(group, self._code(node, neuron).take, name="take")
-
-    def _code(self, node: PlanNode, neuron: Neuron) -> NeuronCode:
-        x = _sum(len(node.sources))
-        return neuron_code(cast(neuron, self._dtype), self._contract, x)
 
     def _group(
         self,

@@ -15,6 +15,7 @@ from support.random_graphs import Case, cases, variants
 
 from simulators.brian2_codegen import Codegen
 from simulators.brian2_engine import Brian2Engine
+from simulators.reference import ReferenceEngine
 
 # Brian2's equation parser uses names that the parser's package has deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
@@ -41,6 +42,18 @@ def agreement(chosen: list[Case], codegen: Codegen = "numpy") -> Tally:
     print(tally)
     assert tally.mismatches == []
     return tally
+
+
+def test_a_spike_or_a_bit_that_differs_is_told() -> None:
+    (case,) = cases(1, 0)
+    for quantity in ("spikes", "v"):
+        trace = ReferenceEngine(case.plan).run(case.inputs, record=["all"])
+        key = next(key for key in trace.recorded if key.endswith(f".{quantity}"))
+        trace.recorded[key].flat[0] += 1
+        tally = Tally()
+        tally.take(case, trace)
+        assert key in tally.mismatches[0]
+        assert tally.differing_bins == (quantity == "spikes")
 
 
 @pytest.mark.parametrize("profile", FLOAT_PROFILES)

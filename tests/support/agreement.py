@@ -7,10 +7,9 @@ import numpy as np
 from support.equality import differences
 from support.random_graphs import NUMBERS, RATES, Case, spike_rates
 
-from fusion.contract import CHOICES, FLOATS
 from simulators.neurons import PARAMETERS
 from simulators.operations import MAKERS
-from simulators.reference import ReferenceEngine
+from simulators.reference import SUPPORTED, ReferenceEngine
 from simulators.trace import Trace
 
 _STRUCTURES = frozenset(
@@ -21,11 +20,7 @@ _STRUCTURES = frozenset(
         "several spikes in a step", "sparse weights", "v_min reached",
     }
 )  # fmt: skip
-_CHOICES = {
-    f"{name}={value}"
-    for name, allowed in ({**CHOICES, "arithmetic": FLOATS}).items()
-    for value in allowed
-}
+_CHOICES = {f"{name}={value}" for name, allowed in SUPPORTED.items() for value in allowed}
 EVERYTHING = frozenset({*MAKERS, *PARAMETERS, *_CHOICES, *_STRUCTURES})
 """Every node type, every value of every field of the contract, and what else a graph can hold."""
 

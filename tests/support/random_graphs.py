@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from support.graph_builder import GraphBuilder, nested
 
-from fusion.contract import CHOICES, FLOATS, ExecutionContract, make_contract
+from fusion.contract import ExecutionContract, make_contract
 from simulators.operations import Weights
 from simulators.plan import Plan, make_plan
-from simulators.reference import ReferenceEngine
+from simulators.reference import SUPPORTED, ReferenceEngine
 from simulators.trace import Trace
 
 STEPS = 50
@@ -66,10 +66,9 @@ def random_case(seed: int, variant: int = 0, profile: str | None = None) -> Case
 
 
 def _choices(rng: np.random.Generator, values: np.random.Generator) -> dict[str, Any]:
-    allowed = {**CHOICES, "arithmetic": FLOATS}
     drawn: dict[str, Any] = {
         name: (values if name in NUMBERS else rng).choice(np.array(choices, object))
-        for name, choices in allowed.items()
+        for name, choices in SUPPORTED.items()
     }
     if drawn["membrane_reads"] == "new_current":
         drawn["recurrent_delay_steps"] = 1
@@ -183,7 +182,7 @@ def _needs_positive_thresholds(case: Case) -> bool:
 def _note_features(case: Case) -> None:
     plan, features = case.plan, case.features
     features.update(node.kind for node in plan.nodes)
-    features.update(f"{name}={getattr(case.contract, name)}" for name in CHOICES)
+    features.update(f"{name}={getattr(case.contract, name)}" for name in SUPPORTED)
     features.add("v_min" if case.contract.v_min is not None else "no v_min")
     place = {node.name: number for number, node in enumerate(plan.nodes)}
     for node in plan.nodes:
