@@ -49,13 +49,17 @@ class Brian2Engine:
         codegen: `numpy`, `cython`, or `auto`: cython where it compiles and the graph has at most
             8 nodes, so that a cold start takes about a minute at most; else numpy.
         cache_dir: folder for compiled modules; see `cache_folder`.
+
+    Raises:
+        InvalidContract: if the plan's contract asks for a chip's integers.
+        CannotCompile: if `cython` was asked for and nothing compiles here.
     """
 
     def __init__(
         self, plan: Plan, *, codegen: Codegen = "auto", cache_dir: Path | None = None
     ) -> None:
         self.plan = plan
-        self._dtype = np.dtype(plan.contract.arithmetic)
+        self._dtype = plan.float_type
         large = len(plan.nodes) > _MAX_COMPILED_NODES
         self._codegen = "numpy" if codegen == "auto" and large else codegen
         self._cache = None if self._codegen == "numpy" else cache_folder(cache_dir)

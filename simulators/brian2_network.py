@@ -51,7 +51,7 @@ class Brian2Network:
         self.weighted: dict[str, tuple[FloatArray, NDArray[np.int64]]] = {}
         self._plan = plan
         self._copies = copies
-        self._dtype = np.dtype(plan.contract.arithmetic)
+        self._dtype = plan.float_type
         self._sizes = {node.name: node.size for node in plan.nodes}
         self._clock = b2.Clock(dt=1 * b2.second, name="steps")
         self._names: Counter[str] = Counter()

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from support.equality import differences
 from support.random_graphs import cases
 from support.small_graphs import chain, contract, filled, graph
 
-from fusion.errors import InvalidInput
+from fusion.errors import InvalidContract, InvalidInput
 from simulators import brian2_codegen, brian2_engine
 from simulators.brian2_codegen import CannotCompile, b2, cache_folder
 from simulators.brian2_engine import Brian2Engine
@@ -197,6 +198,13 @@ def test_where_nothing_can_be_written_the_cache_is_temporary(
     folder = cache_folder(blocked)
     assert folder.is_dir()
     assert folder.parent == tmp_path
+
+
+def test_a_chips_integers_are_refused_by_name() -> None:
+    plan = layered()
+    integers = Plan(plan.nodes, replace(plan.contract, arithmetic="loihi_fixed"))
+    with pytest.raises(InvalidContract, match="float64 or float32"):
+        engine_of(integers)
 
 
 def test_a_lif_alone_in_a_chain_runs() -> None:
