@@ -48,13 +48,16 @@ class PeriodicReset:
 class LifPopulation:
     """Leaky integrate-and-fire compartments (Lava's LIF, with `reset` LIFReset).
 
+    Lava's own LIF has one du, dv and vth for a population; its arithmetic takes one for each
+    neuron. A single number given here holds for all of them.
+
     Attributes:
         name: unique among inputs and populations.
         shape: shape of the population.
         du: int32 [neurons], decay of the synaptic current u, 0 to 4095: u keeps (4095 − du)/4096 a
-            step. Lava's own LIF has one for a population; its arithmetic takes one for each neuron.
+            step.
         dv: int32 [neurons], decay of the membrane v, 0 to 4095: v keeps (4096 − dv)/4096 a step.
-        vth: threshold, 0 to 2^17 − 1; a neuron spikes where v > 64·vth.
+        vth: int32 [neurons], threshold, 0 to 2^17 − 1; a neuron spikes where v > 64·vth.
         bias_mant: int32 [neurons], mantissa of the bias, 16 bits.
         bias_exp: int32 [neurons], exponent of the bias, -15 to 15.
         u: int32 [neurons], synaptic current before the first step, within ±(2^23 − 1).
@@ -66,7 +69,7 @@ class LifPopulation:
     shape: Shape
     du: IntArray
     dv: IntArray
-    vth: int
+    vth: IntArray
     bias_mant: IntArray
     bias_exp: IntArray
     u: IntArray
@@ -77,10 +80,10 @@ class LifPopulation:
         check_name("populations", self.name)
         place = f"populations.{self.name}"
         set_field(self, "shape", checked_shape(f"{place}.shape", self.shape))
-        check_whole(f"{place}.vth", self.vth, 0, THRESHOLD_MAX)
         for field, low, high in (
             ("du", 0, DECAY_MAX),
             ("dv", 0, DECAY_MAX),
+            ("vth", 0, THRESHOLD_MAX),
             ("bias_mant", -(2**15), 2**15 - 1),
             ("bias_exp", -15, 15),
             ("u", -STATE_MAX, STATE_MAX),

@@ -11,6 +11,7 @@ from simulators.loihi import LoihiEngine
 from simulators.loihi_connections import SIGN_MODES, Connection, Conv, Dense, Sparse
 from simulators.loihi_fields import IntArray
 from simulators.loihi_network import (
+    THRESHOLD_MAX,
     InputNode,
     LifPopulation,
     LoihiNetwork,
@@ -58,10 +59,11 @@ def _raster(rng: np.random.Generator, shape: tuple[int, ...], limit: int) -> NDA
 def _with_thresholds(network: LoihiNetwork, inputs: Inputs) -> LoihiNetwork:
     """Return the network with thresholds moved, one population after the other, into activity."""
     for index, population in enumerate(network.populations):
-        low, high = 0, 2**17 - 1
+        low, high = 0, THRESHOLD_MAX
         while low < high:
             middle = (low + high) // 2
-            network = _with(network, index, vth=middle)
+            raised = np.minimum(population.vth + middle, THRESHOLD_MAX)
+            network = _with(network, index, vth=raised.astype(np.int32))
             counts = LoihiEngine(network).run(inputs).counts
             bins = population.size * next(iter(inputs.values())).shape[1]
             share = float(np.mean(counts.spikes[population.name]) / bins)
@@ -126,7 +128,7 @@ class _Maker:
             shape=shape,
             du=self._decays(size),
             dv=self._decays(size),
-            vth=0,
+            vth=self._ints(0, 4095 if rng.random() < 0.25 else 0, size),
             bias_mant=self._around_zero(size, [0, 0, 10, 1000, 2**15 - 1]),
             bias_exp=self._ints(*((-15, 15) if rng.random() < 0.2 else (0, 7)), size),
             u=self._around_zero(size, [0, 0, 2**10, 2**23 - 1]),

@@ -63,7 +63,12 @@ def every_kind() -> LoihiNetwork:
         inputs=(InputNode("in", (6,)),),
         populations=(
             population(
-                "a", (4,), du=np.array([400, 0, 4095, 7]), dv=200, vth=3, reset=PeriodicReset(7, 2)
+                "a",
+                (4,),
+                du=np.array([400, 0, 4095, 7]),
+                dv=200,
+                vth=np.array([3, 0, 9, 3]),
+                reset=PeriodicReset(7, 2),
             ),
             population("b", (3, 2, 2), bias_mant=np.arange(12), bias_exp=3),
         ),
