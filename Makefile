@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 PYTEST := $(BIN)/python -m pytest -q -n 2
 
-.PHONY: help demo serve test test-all platforms fuzz test-pythons lint train accuracy clean
+.PHONY: help demo serve test test-all lava platforms fuzz test-pythons lint train accuracy clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -24,11 +24,21 @@ serve: $(VENV)/.installed ## start the service and leave it running
 	$(BIN)/snn-fusion serve
 
 test: $(VENV)/.installed ## the fast suite
+	-@$(MAKE) --no-print-directory lava
 	$(PYTEST) -m 'not full'
 
 test-all: $(VENV)/.installed ## everything; what needs an environment that cannot be made is skipped
 	-$(MAKE) platforms
+	-$(MAKE) lava
 	$(PYTEST)
+
+.venv-lava/.installed: backends/lava/requirements.txt
+	$(PYTHON) -m venv .venv-lava
+	.venv-lava/bin/python -m pip install --quiet --disable-pip-version-check \
+		--no-deps --ignore-requires-python -r $<
+	@touch $@
+
+lava: .venv-lava/.installed ## make the environment of the target loihi-lava
 
 # torch comes first, because each platform would choose a build of its own.
 .venv-platforms/.installed: tests/platforms/requirements.txt

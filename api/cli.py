@@ -16,6 +16,7 @@ from rich.table import Table
 from api.comparing import comparison_page, comparison_reply, pair_lines
 from api.contract_options import contract_options
 from api.fitting import check_reply, fit_table, fit_targets
+from api.fuzz_loihi import fuzz_loihi
 from api.offline import (
     OfflineRun,
     compare_offline,
@@ -266,6 +267,9 @@ def settings() -> None:
     with plain_errors():
         for name, value in effective(load_settings()).items():
             typer.echo(f"{name}={value}")
+
+
+app.command("fuzz-loihi")(fuzz_loihi)
 
 
 def main() -> None:

@@ -20,12 +20,22 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import IO, Any
 
 from backends.errors import RunFailed, RunTimeout
+from backends.shared_memory import VARIABLE, Segments, sweep
 from backends.wire import BrokenWire, Wire
 from fusion.errors import InvalidContract, InvalidInput, InvalidModel
 
+_LAUNCH = """
+import runpy, sys, types
+package = sys.modules["backends"] = types.ModuleType("backends")
+package.__path__ = [sys.argv.pop(1)]
+runpy.run_module("backends.worker", run_name="__main__", alter_sys=True)
+"""
+"""Runs the worker in an environment of its own: of this one it sees the package `backends` alone,
+not the libraries beside it."""
 _TAIL_BYTES = 16_384
 _TAIL_LINES = 20
 _GRACE_S = 1.0
@@ -56,6 +66,8 @@ class ChildHost:
         environment: variables to set for the child.
         start_s: seconds in which the child has to be ready.
         open_s: seconds in which it has to open a program.
+        shares_memory: the child's processes share memory, whose segments outlive a killed child
+            unless the host removes them; they bear a prefix of `backends.shared_memory`.
     """
 
     def __init__(
@@ -67,9 +79,14 @@ class ChildHost:
         environment: Mapping[str, str] | None = None,
         start_s: float = 60.0,
         open_s: float = 600.0,
+        shares_memory: bool = False,
     ) -> None:
         self.name = name
-        self._command = [python, "-m", "backends.worker", engine]
+        worker = ["-m", "backends.worker"]
+        if python != sys.executable:
+            worker = ["-P", "-c", _LAUNCH, str(Path(__file__).parent)]
+        self._command = [python, *worker, engine]
+        self._shares_memory = shares_memory
         self._environment = {**os.environ, **(environment or {})}
         self._start_s = start_s
         self._open_s = open_s
@@ -141,7 +158,7 @@ class ChildHost:
             self._stop()
         if self._child is None:
             try:
-                self._child = _Child(self._command, self._environment)
+                self._child = _Child(self._command, self._environment, self._shares_memory)
             except OSError as error:
                 raise RunFailed(f"target {self.name!r} cannot start its child: {error}") from None
             with self._watched(self._child, self._start_s):
@@ -207,28 +224,41 @@ class ChildHost:
 class _Child:
     """The process, its connection and the end of what it printed."""
 
-    def __init__(self, command: list[str], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, command: list[str], environment: Mapping[str, str], shares_memory: bool
+    ) -> None:
+        segments = None
+        if shares_memory:
+            sweep()
+            segments = Segments()
+            environment = {**environment, VARIABLE: segments.prefix}
         ours, theirs = socket.socketpair()
         with theirs:
+            inherited = [theirs.fileno()]
+            if segments is not None and segments.lock is not None:
+                inherited.append(segments.lock)
             try:
                 self._process = subprocess.Popen(
                     [*command, str(theirs.fileno())],
                     stdin=subprocess.PIPE,  # kept open: its end tells the child that we are gone
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
-                    pass_fds=[theirs.fileno()],
+                    pass_fds=inherited,
                     start_new_session=True,
                     env=environment,
                 )
             except OSError:
                 ours.close()
                 raise
+            finally:
+                if segments is not None:
+                    segments.handed_over()
         self.pid = self._process.pid
         self.wire = Wire(ours, partial(_running, self.pid))
         assert self._process.stdout is not None
         self.tail = _Tail(self._process.stdout)
         # Also at the interpreter's exit and if the host is dropped without `close`.
-        self._end = weakref.finalize(self, _end, self._process, self.wire, self.tail)
+        self._end = weakref.finalize(self, _end, self._process, self.wire, self.tail, segments)
 
     def alive(self) -> bool:
         """Whether the process runs."""
@@ -247,8 +277,10 @@ def _running(pid: int) -> bool:
         return False
 
 
-def _end(process: "subprocess.Popen[bytes]", wire: Wire, tail: "_Tail") -> None:
-    """Kill the process group, gently first, and reap the child."""
+def _end(
+    process: "subprocess.Popen[bytes]", wire: Wire, tail: "_Tail", segments: Segments | None
+) -> None:
+    """Kill the process group, gently first, reap the child and remove what it left behind."""
     _signal_group(process.pid, signal.SIGTERM)
     until = time.monotonic() + _GRACE_S
     while _running(process.pid) and time.monotonic() < until:
@@ -259,6 +291,8 @@ def _end(process: "subprocess.Popen[bytes]", wire: Wire, tail: "_Tail") -> None:
     assert process.stdin is not None
     process.stdin.close()
     tail.close()
+    if segments is not None:
+        segments.remove()
 
 
 def _signal_group(group: int, number: signal.Signals) -> None:

@@ -66,13 +66,8 @@ class LoihiEngine:
         Raises:
             InvalidInput: naming the input, state or record that does not fit.
         """
-        drive = self._drive(inputs)
-        batch, steps = next(iter(drive.values())).shape[:2]
-        fresh = self._fresh(batch)
-        held: Held = dict(fresh if state is None else checked_state(state, fresh))
-        kept = _Kept(self.network, self._recorded(record), batch, steps)
-        kept.note_clipped_weights({name: one.clipped for name, one in self._synapses.items()})
-        for step in range(steps):
+        drive, held, kept = self._begin(inputs, state, record)
+        for step in range(next(iter(drive.values())).shape[1]):
             now = {name: values[:, step] for name, values in drive.items()}
             for population in self.network.populations:
                 now[population.name] = self._fire(population, held, kept)
@@ -82,6 +77,21 @@ class LoihiEngine:
                 held["step"] = held["step"] + 1
             kept.take(step, now, held)
         return kept.trace(held)
+
+    def _begin(
+        self,
+        inputs: Mapping[str, NDArray[np.generic]],
+        state: State | None,
+        record: Collection[str],
+    ) -> tuple[dict[str, Ints], Held, "_Kept"]:
+        """Return the checked inputs, the state before the first step, and what keeps the steps."""
+        drive = self._drive(inputs)
+        batch, steps = next(iter(drive.values())).shape[:2]
+        fresh = self._fresh(batch)
+        held: Held = dict(fresh if state is None else checked_state(state, fresh))
+        kept = _Kept(self.network, self._recorded(record), batch, steps)
+        kept.note_clipped_weights({name: one.clipped for name, one in self._synapses.items()})
+        return drive, held, kept
 
     def _fire(self, population: LifPopulation, held: Held, kept: "_Kept") -> Ints:
         """Update a population from its registers and return its spikes [batch, neurons]."""
