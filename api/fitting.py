@@ -102,6 +102,7 @@ def fit_reply(fit: TargetFit) -> FitReply:
         "populations": report.populations,
         "neurons": report.neurons,
         "synapses": report.synapses,
+        "cores": report.cores,
         "memory_bytes": report.memory_bytes,
         "run_s": report.run_s,
         "run_s_assumes": report.run_s_assumes,

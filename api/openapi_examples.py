@@ -122,6 +122,7 @@ _SIZE: dict[str, Any] = {
     ],
     "neurons": 1186,
     "synapses": 634976,
+    "cores": None,
     "memory_bytes": 7927840,
     "run_s_assumes": "70 steps, one sample, 5% of all lines active in a step",
 }

@@ -153,6 +153,7 @@ class FitReply(AvailabilityReply):
     populations: NotRequired[tuple[PopulationSize, ...]]
     neurons: NotRequired[int]
     synapses: NotRequired[int]
+    cores: NotRequired[int | None]
     memory_bytes: NotRequired[int]
     run_s: NotRequired[float | None]
     run_s_assumes: NotRequired[str]

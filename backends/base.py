@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,11 @@ __all__ = [
     "Backend",
     "Capabilities",
     "Energy",
+    "EnergyModel",
     "Program",
     "RunResult",
     "Speed",
+    "Taint",
     "Target",
     "Violation",
 ]
@@ -35,6 +37,12 @@ class Capabilities:
         max_neurons: neurons in one model.
         max_synapses: synapses in one model.
         weight_bits: bits of a weight.
+        cores: neuromorphic cores.
+        neurons_per_core: neurons of one core.
+        synapses_per_core: synapses that lead to the neurons of one core.
+        fan_in_per_core: different neurons and inputs that send to one core (its input axons), and
+            so to one neuron.
+        fan_out_per_core: pairs of a neuron of one core and a core that it sends to (output axons).
         deterministic: the same input gives the same bits.
         stateful: takes a state in and gives one out.
         hardware: runs on a chip rather than in a simulator.
@@ -45,6 +53,11 @@ class Capabilities:
     max_neurons: int | None = None
     max_synapses: int | None = None
     weight_bits: int | None = None
+    cores: int | None = None
+    neurons_per_core: int | None = None
+    synapses_per_core: int | None = None
+    fan_in_per_core: int | None = None
+    fan_out_per_core: int | None = None
     deterministic: bool
     stateful: bool
     hardware: bool
@@ -65,6 +78,34 @@ class Speed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EnergyModel:
+    """Published energies of single operations, from which a run's energy is estimated.
+
+    Attributes:
+        model: name of the model.
+        citation: where the figures stand, and how they were found.
+        pj_per_synaptic_event: picojoules of a synapse that carries a spike.
+        pj_per_neuron_update: picojoules of a neuron that is stepped.
+        excludes: what is not in them.
+    """
+
+    model: str
+    citation: str
+    pj_per_synaptic_event: float
+    pj_per_neuron_update: float
+    excludes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taint:
+    """What keeps pods without a target's hardware off the nodes that have it, as in Kubernetes."""
+
+    key: str
+    value: str = ""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] = "NoSchedule"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """One place where models run, from one file in `hw_configs`.
 
@@ -75,10 +116,11 @@ class Target:
         capabilities: what it can do.
         options: what only its backend understands.
         max_run_s: seconds after which a run is killed.
-        max_batch_size: samples that a service puts into one run; 1 where a run takes a sample only.
-        max_queue_delay_us: microseconds that a service lets a sample wait for others while another
-            run goes on.
         speed: what a run takes, roughly; None where it was not measured.
+        energy: what operations take on the chip; None where nobody has published it.
+        energy_unknown: why there is none.
+        node_label: label of the cluster's nodes that can run it, `key=value`; empty for any node.
+        taint: taint of these nodes, or None.
     """
 
     name: str
@@ -87,18 +129,29 @@ class Target:
     capabilities: Capabilities
     options: Mapping[str, Any] = field(default_factory=dict)
     max_run_s: float = 60.0
-    max_batch_size: int = 1
-    max_queue_delay_us: int = 0
     speed: Speed | None = None
+    energy: EnergyModel | None = None
+    energy_unknown: str = "its configuration has no energy of an operation, and it measures none"
+    node_label: str = ""
+    taint: Taint | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Energy:
-    """Energy of a run: `kind` is `estimate` or `measured`, `joules` per sample [batch]."""
+    """Energy of a run.
 
-    kind: str
+    Attributes:
+        kind: `estimate` or `measured`.
+        joules: float64 [batch], of every sample.
+        model: what the estimate goes by, or what measured it.
+        formula: how the joules came about, for people.
+        excludes: what is not in them.
+    """
+
+    kind: Literal["estimate", "measured"]
     joules: NDArray[np.float64]
     model: str
+    formula: str
     excludes: tuple[str, ...]
 
 
@@ -113,7 +166,9 @@ class RunResult:
         steps: time steps run.
         counts: work done, for every sample.
         wall_s: seconds the run took.
-        energy: None when it is not known.
+        energy: what the target measured; None if it measures nothing.
+        overflows: `NODE.REGISTER` → int64 [batch], how often integers left their range, for
+            registers where any did.
     """
 
     outputs: Mapping[str, NDArray[np.floating]]
@@ -122,7 +177,8 @@ class RunResult:
     steps: int
     counts: Counts
     wall_s: float
-    energy: Energy | None
+    energy: Energy | None = None
+    overflows: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
 
 class Program(ABC):
@@ -189,6 +245,10 @@ class Backend(ABC):
             ModelRejected: if it exceeds the target.
             TargetUnavailable: if the target cannot be used.
         """
+
+    def cores(self, model: FusionModel, contract: ExecutionContract) -> int | None:  # noqa: ARG002
+        """Return the cores that a model takes; None, as by default, where that is not known."""
+        return None
 
     def close(self) -> None:
         """Free what the backend holds, a child process for one; a later run starts afresh."""

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import nir
+import numpy as np
 
 from backends.base import Capabilities, Violation
+from backends.cores import Placement, Wires, place
 from fusion.contract import ExecutionContract
 from simulators.flatten import flatten
 from simulators.neurons import Neuron
@@ -32,14 +34,15 @@ def check_plan(
     Raises:
         InvalidModel: if the graph cannot be run anywhere.
     """
-    violations = _node_types(flatten(graph), capabilities)
-    violations += _choices(contract, capabilities, supported)
+    violations = node_type_violations(flatten(graph), capabilities)
+    violations += choice_violations(contract, capabilities, supported)
     if all(violation.used in KINDS for violation in violations if violation.limit == NODE_TYPE):
         violations += _sizes(make_plan(graph, contract), capabilities)
     return violations
 
 
-def _node_types(graph: nir.NIRGraph, capabilities: Capabilities) -> list[Violation]:
+def node_type_violations(graph: nir.NIRGraph, capabilities: Capabilities) -> list[Violation]:
+    """Return the nodes, of a graph without graphs inside, whose type a target does not run."""
     allowed = ", ".join(capabilities.node_types)
     return [
         Violation(name, NODE_TYPE, type(node).__name__, allowed)
@@ -48,11 +51,12 @@ def _node_types(graph: nir.NIRGraph, capabilities: Capabilities) -> list[Violati
     ]
 
 
-def _choices(
+def choice_violations(
     contract: ExecutionContract,
     capabilities: Capabilities,
     supported: Mapping[str, tuple[Any, ...]],
 ) -> list[Violation]:
+    """Return the choices of a contract that a target does not offer."""
     offered = {**supported, "arithmetic": capabilities.arithmetic}
     return [
         Violation(
@@ -74,6 +78,15 @@ def _sizes(plan: Plan, capabilities: Capabilities) -> list[Violation]:
         for node in plan.nodes
         if isinstance(node.operation, Weights)
     }
+    placement = plan_placement(plan, capabilities)
+    found = total_violations(neurons, synapses, capabilities)
+    return found if placement is None else [*found, *placement.violations]
+
+
+def total_violations(
+    neurons: Mapping[str, int], synapses: Mapping[str, int], capabilities: Capabilities
+) -> list[Violation]:
+    """Return whether there are too many neurons or synapses in all, each by node."""
     found = []
     for limit, sizes, allowed in (
         ("neurons", neurons, capabilities.max_neurons),
@@ -84,3 +97,24 @@ def _sizes(plan: Plan, capabilities: Capabilities) -> list[Violation]:
             largest = max(sizes, key=lambda name: sizes[name])
             found.append(Violation(largest, limit, str(total), str(allowed), str(allowed)))
     return found
+
+
+def plan_placement(plan: Plan, capabilities: Capabilities) -> Placement | None:
+    """Return a plan's neurons placed on the target's cores; None where it limits no core.
+
+    A sender is a line into the weights in front of a neuron.
+    """
+    nodes = {node.name: node for node in plan.nodes}
+    populations = {n.name: n.size for n in plan.nodes if isinstance(n.operation, Neuron)}
+    wires = []
+    for name, size in populations.items():
+        for source in nodes[name].sources:
+            before = nodes[source.node]
+            if isinstance(before.operation, Weights):
+                sender = "+".join(one.node for one in before.sources)
+                connection = before.operation.connection
+                wires.append(Wires(sender, name, connection.pre, connection.post))
+            else:
+                each = np.arange(size)
+                wires.append(Wires(before.name, name, each, each))
+    return place(populations, wires, capabilities)

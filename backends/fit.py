@@ -34,6 +34,7 @@ class FitReport:
         populations: nodes with neurons.
         neurons: neurons in all.
         synapses: weights that are not 0.
+        cores: cores of the chip that it takes, where the target has cores.
         memory_bytes: weights and state of one sample, in the contract's number format.
         run_s: estimated seconds of a run over `steps`; None where the target gives no speed.
         run_s_assumes: what the estimate assumes, for people.
@@ -44,6 +45,7 @@ class FitReport:
     populations: tuple[PopulationSize, ...]
     neurons: int
     synapses: int
+    cores: int | None
     memory_bytes: int
     run_s: float | None
     run_s_assumes: str
@@ -85,6 +87,7 @@ def fit_report(
         populations,
         neurons,
         synapses,
+        backend.cores(model, contract),
         _memory_bytes(plan, synapses),
         None if speed is None else _run_s(speed, len(plan.nodes), neurons, synapses, steps),
         f"{steps} steps, one sample, {ASSUMED_ACTIVITY:.0%} of all lines active in a step, on the "

@@ -5,6 +5,7 @@ a delay of d as many steps later again. Equations: `PyDenseModelBitAcc`, `PyDela
 their sparse twins and `PyConvModelFixed` of lava-nc 0.10.0.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -37,16 +38,14 @@ class Synapses:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         n_post, n_pre = connection.sizes
-        pre, post, weight, slot = _triplets(connection)
+        pre, post, weight, delay = stored_synapses(connection)
         self.clipped = _count_clipped(connection)
-        self.slots = 1 + int(slot.max(initial=0))
-        stored = weight != 0
-        self.fan_out: Ints = np.bincount(pre[stored], minlength=n_pre)
-        rows = (slot * n_post + post)[stored]
-        self._matrix: Any = csr_array(
-            (weight[stored], (rows, pre[stored])), shape=(self.slots * n_post, n_pre)
-        )
-        if stored.sum() * 10 >= self.slots * n_post * n_pre:
+        delays = None if isinstance(connection, Conv) else connection.delays
+        self.slots = 1 + (0 if delays is None else int(delays.max(initial=0)))
+        self.fan_out: Ints = np.bincount(pre, minlength=n_pre)
+        shape = self.slots * n_post, n_pre
+        self._matrix: Any = csr_array((weight, (delay * n_post + post, pre)), shape=shape)
+        if weight.size * 10 >= math.prod(shape):
             self._matrix = self._matrix.toarray()
 
     def sums(self, spikes: Ints) -> tuple[Ints, Ints]:
@@ -80,8 +79,18 @@ def _sums_in_64_bits(connection: Dense | Sparse) -> bool:
     return not graded or (isinstance(connection, Dense) and connection.delays is not None)
 
 
-def _triplets(connection: Connection) -> tuple[Ints, Ints, Ints, Ints]:
-    """Return presynaptic and postsynaptic neuron, stored weight and delay of every synapse."""
+def stored_synapses(connection: Connection) -> tuple[Ints, Ints, Ints, Ints]:
+    """Return the synapses whose stored weight is not 0.
+
+    Returns:
+        int64 [synapses] each: presynaptic neuron, postsynaptic neuron, weight, delay.
+    """
+    pre, post, weight, delay = _all_synapses(connection)
+    stored = weight != 0
+    return pre[stored], post[stored], weight[stored], delay[stored]
+
+
+def _all_synapses(connection: Connection) -> tuple[Ints, Ints, Ints, Ints]:
     if isinstance(connection, Conv):
         window = Window(
             connection.stride, connection.padding, connection.padding, connection.dilation

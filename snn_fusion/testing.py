@@ -11,6 +11,9 @@ Subclass `BackendContract` in a pytest file of your own and say which backend it
 
 Networks with node types that the target's capabilities do not list are skipped, and so are tests
 of state where the target is not stateful.
+
+A target that computes in numbers of its own overrides `model`, which makes a network what its
+backend is given, and `reference`, which runs it in a readable engine of those numbers.
 """
 
 from abc import ABC, abstractmethod
@@ -25,7 +28,7 @@ from backends.base import Backend, Program, RunResult, Violation
 from backends.errors import ModelRejected
 from fusion.contract import ExecutionContract, make_contract
 from fusion.errors import InvalidInput
-from fusion.model import bare_model
+from fusion.model import FusionModel, bare_model
 from simulators.plan import make_plan
 from simulators.reference import ReferenceEngine
 from simulators.trace import Trace
@@ -46,6 +49,15 @@ class BackendContract(ABC):
         """Return the contract to test under; by default the profile `nir` at 1 ms."""
         return make_contract("nir", 1e-3)
 
+    def model(self, network: Network) -> FusionModel:
+        """Return a network as a model for this backend; by default its graph alone."""
+        return bare_model(network.graph)
+
+    def reference(self, network: Network, inputs: Mapping[str, NDArray[np.float64]]) -> Trace:
+        """Return what a run has to give, all recorded; by default by the readable float engine."""
+        engine = ReferenceEngine(make_plan(network.graph, self.contract()))
+        return engine.run(inputs, record=["all"])
+
     @pytest.fixture(scope="class")
     @classmethod
     def backend(cls) -> Backend:
@@ -64,7 +76,7 @@ class BackendContract(ABC):
     @pytest.fixture
     def program(self, backend: Backend, network: Network) -> Iterator[Program]:
         """The network compiled for the target."""
-        program = backend.compile(bare_model(network.graph), self.contract())
+        program = backend.compile(self.model(network), self.contract())
         yield program
         program.close()
 
@@ -77,7 +89,7 @@ class BackendContract(ABC):
     ) -> None:
         """Outputs, spikes, v, i, state and counts are those of the readable engine."""
         inputs = network.inputs(BATCH, STEPS)
-        expected = self._reference(network, inputs)
+        expected = self.reference(network, inputs)
         assert any(spikes.any() for spikes in expected.counts.spikes.values()), "nothing spikes"
         _assert_equal(program.run(inputs, record=["all"]), expected)
 
@@ -85,7 +97,7 @@ class BackendContract(ABC):
         """A run leaves nothing behind that the next one sees."""
         inputs = network.inputs(BATCH, STEPS)
         first = program.run(inputs, record=["all"])
-        program.run({name: values * 2 for name, values in inputs.items()})
+        program.run({name: values[:, ::-1] for name, values in inputs.items()})
         second = program.run(inputs, record=["all"])
         _assert_same_arrays(first.recorded, second.recorded)
         _assert_same_arrays(first.outputs, second.outputs)
@@ -137,7 +149,7 @@ class BackendContract(ABC):
 
     def test_closing_twice_does_nothing(self, network: Network, backend: Backend) -> None:
         """`close` may be called again."""
-        program = backend.compile(bare_model(network.graph), self.contract())
+        program = backend.compile(self.model(network), self.contract())
         program.close()
         program.close()
 
@@ -146,16 +158,12 @@ class BackendContract(ABC):
         backend = self.make_backend()
         small = replace(backend.target.capabilities, max_neurons=1)
         backend.target = replace(backend.target, capabilities=small)
-        violations = backend.check(bare_model(network.graph), self.contract())
+        violations = backend.check(self.model(network), self.contract())
         assert violations
         assert all(isinstance(violation, Violation) for violation in violations)
         assert any(violation.allowed == "1" for violation in violations)
         with pytest.raises(ModelRejected):
-            backend.compile(bare_model(network.graph), self.contract())
-
-    def _reference(self, network: Network, inputs: Mapping[str, NDArray[np.float64]]) -> Trace:
-        engine = ReferenceEngine(make_plan(network.graph, self.contract()))
-        return engine.run(inputs, record=["all"])
+            backend.compile(self.model(network), self.contract())
 
 
 def _assert_equal(result: RunResult, expected: Trace) -> None:
@@ -163,6 +171,7 @@ def _assert_equal(result: RunResult, expected: Trace) -> None:
     _assert_same_arrays(result.recorded, expected.recorded)
     _assert_same_arrays(result.state, expected.state)
     _assert_same_arrays(result.counts.spikes, expected.counts.spikes)
+    _assert_same_arrays(result.overflows, expected.overflows)
     np.testing.assert_array_equal(result.counts.synaptic_events, expected.counts.synaptic_events)
     assert result.counts.neuron_updates == expected.counts.neuron_updates
     assert result.steps == STEPS

@@ -3,12 +3,15 @@
 from dataclasses import replace
 
 import pytest
+from support.loihi import model_of, within_registers
 from support.profiles import FLOAT_PROFILES
 
 from backends.brian2_backend import Brian2Backend
 from backends.registry import Registry
 from fusion.contract import make_contract
-from snn_fusion.testing import BackendContract
+from simulators.loihi import LoihiEngine
+from simulators.loihi_random import random_network
+from snn_fusion.testing import BATCH, STEPS, BackendContract
 
 
 class UnderEveryProfile(BackendContract):
@@ -26,6 +29,38 @@ class TestNumpy(UnderEveryProfile):
     @classmethod
     def make_backend(cls):
         return Registry().backend("numpy")
+
+
+class TestLoihiEmulator(BackendContract):
+    """In integers: random networks of them, behind graphs of just their inputs and outputs."""
+
+    @classmethod
+    def make_backend(cls):
+        return Registry().backend("loihi-emulator")
+
+    @pytest.fixture(params=range(8))
+    def network(self, request):
+        return IntegerNetwork(request.param)
+
+    def contract(self):
+        return make_contract("loihi", 1e-3)
+
+    def model(self, network):
+        return network.model
+
+    def reference(self, network, inputs):
+        return LoihiEngine(network.integers).run(inputs, record=["all"])
+
+
+class IntegerNetwork:
+    def __init__(self, seed):
+        network, self._inputs = random_network(seed, batch=BATCH, steps=STEPS)
+        self.integers = within_registers(network)
+        self.model = model_of(self.integers)
+        self.graph = self.model.graph
+
+    def inputs(self, batch, steps):
+        return {name: x[:batch, :steps].astype(float) for name, x in self._inputs.items()}
 
 
 @pytest.mark.full

@@ -1,10 +1,15 @@
 """Small networks of Loihi's integers."""
 
+from dataclasses import replace
 from typing import Any
 
+import nir
 import numpy as np
 
+from fusion.model import FusionModel, bare_model
 from simulators.loihi_connections import Connection, Conv, Dense, Sparse
+from simulators.loihi_fields import INTEGERS
+from simulators.loihi_file import save
 from simulators.loihi_network import (
     InputNode,
     LifPopulation,
@@ -78,3 +83,28 @@ def every_kind() -> LoihiNetwork:
             OutputNode(name="membrane", source="b", shape=(12,), reads="v", scale=0.5, offset=-1.0),
         ),
     )
+
+
+def model_of(network: LoihiNetwork) -> FusionModel:
+    """Return a network of integers as a model, with a graph of just its inputs and outputs."""
+    nodes: dict[str, Any] = {
+        **{one.name: nir.Input(np.array(one.shape)) for one in network.inputs},
+        **{one.name: nir.Output(np.array(one.shape)) for one in network.outputs},
+    }
+    graph = nir.NIRGraph(nodes, [], type_check=False)
+    return replace(bare_model(graph), content={INTEGERS: save(network)})
+
+
+def within_registers(network: LoihiNetwork) -> LoihiNetwork:
+    """Return a network with biases and kernels brought into the chip's registers."""
+    populations = tuple(
+        replace(
+            one, bias_mant=np.clip(one.bias_mant, -4096, 4095), bias_exp=np.clip(one.bias_exp, 0, 7)
+        )
+        for one in network.populations
+    )
+    connections = tuple(
+        replace(one, weights=np.clip(one.weights, -128, 127)) if isinstance(one, Conv) else one
+        for one in network.connections
+    )
+    return replace(network, populations=populations, connections=connections)
