@@ -25,6 +25,14 @@ class Body:
     encoding: str
     header_length: str | None
 
+    @property
+    def text_bytes(self) -> int:
+        """Length of its JSON text, as far as that is known without reading it."""
+        whole = len(self.content)
+        if self.header_length is None or not self.header_length.isdecimal():
+            return whole
+        return min(whole, int(self.header_length))
+
 
 def framed(body: Body, max_bytes: int) -> tuple[memoryview, memoryview]:
     """Return the JSON text of a body, and the raw tensors behind it.

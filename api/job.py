@@ -1,6 +1,8 @@
 """Requests that are ready to run."""
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextvars import Context
 from dataclasses import dataclass
 
 from backends.base import Target
@@ -8,6 +10,7 @@ from backends.fuse import FusedAnswer
 from fusion.contract import ExecutionContract
 from fusion.encoding import Recording
 from fusion.shelf import ShelvedModel
+from fusion.window import Encoding
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +21,31 @@ class Reply:
     headers: Mapping[str, str]
 
 
+class Window:
+    """What the sensors of a request recorded, read and encoded once, when it is first asked for.
+
+    Args:
+        make: reads and encodes.
+    """
+
+    def __init__(self, make: Callable[[], Encoding]) -> None:
+        self.took_s = 0.0
+        self._make = make
+        self._encoding: Encoding | None = None
+
+    def encoding(self) -> Encoding:
+        """Return it, in a thread; not for two threads at once.
+
+        Raises:
+            FusionError: if a recording cannot be used.
+        """
+        if self._encoding is None:
+            begun = time.perf_counter()
+            self._encoding = self._make()
+            self.took_s = time.perf_counter() - begun
+        return self._encoding
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
     """What every request to run something has.
@@ -25,14 +53,12 @@ class Prepared:
     Attributes:
         shelved: the model.
         contract: how it is stepped.
-        recordings: sensor → recording.
         deadline_s: seconds from the request's arrival.
         started: arrival, on the clock of `time.perf_counter`.
     """
 
     shelved: ShelvedModel
     contract: ExecutionContract
-    recordings: Mapping[str, Recording]
     deadline_s: float
     started: float
 
@@ -48,18 +74,39 @@ class Job(Prepared):
 
     Attributes:
         target: where it runs.
+        window: what its sensors recorded, on the Input nodes.
         record: nodes that the caller wants recorded.
         seed: the caller's, echoed.
-        decode_s: seconds that parsing took.
+        parse_s: seconds that parsing took.
         encode: makes the reply of the job, its answer, the request's id and the seconds it waited:
             what differs between the protocols that it may have come by.
     """
 
     target: Target
+    window: Window
     record: Sequence[str]
     seed: int | None
-    decode_s: float
+    parse_s: float
     encode: Callable[["Job", FusedAnswer, str, float], Reply]
+
+    @property
+    def decode_s(self) -> float:
+        """Seconds that parsing and encoding took."""
+        return self.parse_s + self.window.took_s
+
+    @property
+    def key(self) -> Hashable:
+        """What jobs for one target must have in common to share a run."""
+        return self.shelved.model.digest, self.contract, frozenset(self.record)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A job on its way to the target, with the id and the context variables of its request."""
+
+    job: Job
+    request_id: str
+    context: Context
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +114,11 @@ class ComparisonJob(Prepared):
     """A comparison that is ready to run.
 
     Attributes:
+        recordings: sensor → recording.
         targets: where it runs, two or more.
         tolerance: mismatched bins, as a share of the spikes, that still count as equivalent.
     """
 
+    recordings: Mapping[str, Recording]
     targets: Sequence[str]
     tolerance: float

@@ -1,62 +1,37 @@
-"""Bounded thread pools: CPU work leaves the event loop, and one more than fits is refused."""
+"""CPU work leaves the event loop, and who waits for it may leave or run out of time."""
 
 import asyncio
 import math
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextvars import copy_context
-from threading import Lock
+from functools import partial
 from typing import Any, TypeVar
 
 from starlette.requests import Request
 
-from api.errors import ClientGone, QueueFull
+from api.batching import Batching, BatchLane
+from api.errors import ClientGone
 from backends.errors import RunTimeout
 
 _T = TypeVar("_T")
 
+SOON_S = 0.01
+"""So long nobody looks whether the caller has left: most answers are there before."""
 
-class Lane:
+
+class Lane(BatchLane[Callable[[], Any], Any]):
     """Runs work in threads, as much at once as there are threads, with a bounded queue.
 
     Args:
-        name: the target it serves.
+        name: what it is for.
         threads: how much runs at the same time.
         max_queue: how much may wait; more is refused at once.
-        on_change: is told the number that waits and runs whenever it changes.
     """
 
-    def __init__(
-        self,
-        name: str,
-        threads: int,
-        max_queue: int,
-        on_change: Callable[[int], None] | None = None,
-    ) -> None:
-        self.name = name
-        self.threads = threads
-        self.max_queue = max_queue
-        self._on_change = on_change
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
-        self._lock = Lock()
-        self._pending = 0
-        self._mean_s = 0.0
-
-    @property
-    def running(self) -> int:
-        """How many run."""
-        return min(self._pending, self.threads)
-
-    @property
-    def waiting(self) -> int:
-        """How many wait."""
-        return max(0, self._pending - self.threads)
-
-    @property
-    def wait_s(self) -> float:
-        """Estimate of the seconds that a request would wait now."""
-        return self._mean_s * max(0, self._pending - self.threads + 1) / self.threads
+    def __init__(self, name: str, threads: int, max_queue: int) -> None:
+        super().__init__(name, threads, max_queue, _run_one, Batching())
 
     def submit(self, work: Callable[[], _T]) -> "asyncio.Future[_T]":
         """Run `work` in a thread, for a caller on the event loop; else as `start`."""
@@ -71,35 +46,11 @@ class Lane:
             QueueFull: if as many wait as may.
             RuntimeError: if the lane is closed.
         """
-        with self._lock:
-            if self._pending >= self.threads + self.max_queue:
-                raise QueueFull(self.name, self.waiting, self.wait_s)
-            self._pending += 1
-            self._tell()
-        future = self._pool.submit(copy_context().run, self._timed, work)
-        future.add_done_callback(self._done)
-        return future
+        return self.enter(None, partial(copy_context().run, work))
 
-    def close(self) -> None:
-        """Drop what waits; what runs ends by itself."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _timed(self, work: Callable[[], _T]) -> _T:
-        started = time.perf_counter()
-        try:
-            return work()
-        finally:
-            took = time.perf_counter() - started
-            self._mean_s = took if self._mean_s == 0.0 else 0.8 * self._mean_s + 0.2 * took
-
-    def _done(self, _: Future[_T]) -> None:
-        with self._lock:
-            self._pending -= 1
-            self._tell()
-
-    def _tell(self) -> None:
-        if self._on_change is not None:
-            self._on_change(self._pending)
+def _run_one(work: Sequence[Callable[[], Any]]) -> list[Any]:
+    return [one() for one in work]
 
 
 async def outcome(
@@ -118,20 +69,32 @@ async def outcome(
         ClientGone: if the connection closed.
         RunTimeout: if the deadline passed.
     """
+    try:
+        await asyncio.wait((work,), timeout=min(SOON_S, _left_s(end)))
+        if not work.done():
+            await _done_or_gone(work, request, end)
+        if not work.done():
+            raise RunTimeout(lane, deadline_s)
+        return work.result()
+    finally:
+        work.cancel()
+
+
+async def _done_or_gone(work: "asyncio.Future[Any]", request: Request, end: float) -> None:
+    """Wait for the work until the deadline; raise `ClientGone` if the caller leaves before."""
     gone = asyncio.ensure_future(_disconnected(request))
-    left_s = max(0.0, end - time.perf_counter())
     try:
         both: tuple[asyncio.Future[Any], ...] = (work, gone)
-        timeout = None if math.isinf(left_s) else left_s
+        timeout = None if math.isinf(end) else _left_s(end)
         await asyncio.wait(both, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        if work.done():
-            return work.result()
-        if gone.done():
+        if gone.done() and not work.done():
             raise ClientGone("the caller closed the connection")
-        raise RunTimeout(lane, deadline_s)
     finally:
         gone.cancel()
-        work.cancel()
+
+
+def _left_s(end: float) -> float:
+    return max(0.0, end - time.perf_counter())
 
 
 async def _disconnected(request: Request) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -26,6 +26,7 @@ BUCKETS_S = (
     *(0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25),
     *(0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
 )
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 MEMORY = 0.9
 """Weight of the past in the exponential average of the quality."""
@@ -45,9 +46,14 @@ class Metrics:
         make = _Maker(registry)
         place = ("model", "target")
         self.requests = make.counter("requests", "Requests answered", "route", "method", "status")
-        self.duration = make.histogram("request_duration", "From first byte to reply", "route")
-        self.run_seconds = make.histogram("run", "Time in the engine alone", *place)
-        self.queue_seconds = make.histogram("queue", "Time waited for the target", "target")
+        self.duration = make.histogram(
+            "request_duration_seconds", "From first byte to reply", "route"
+        )
+        self.run_seconds = make.histogram("run_seconds", "Time in the engine alone", *place)
+        self.queue_seconds = make.histogram("queue_seconds", "Time waited for the target", "target")
+        self.batch_size = make.histogram(
+            "batch_size", "Requests that shared a run", "target", buckets=BATCH_SIZES
+        )
         self.spikes = make.counter(
             "spikes_processed",
             "Sensor events that drove a network (input), and its neurons' spikes (network)",
@@ -122,9 +128,11 @@ class _Maker:
     def counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"snn_fusion_{name}_total", text, labels, registry=self.registry)
 
-    def histogram(self, name: str, text: str, *labels: str) -> Histogram:
-        name = f"snn_fusion_{name}_seconds"
-        return Histogram(name, text, labels, buckets=BUCKETS_S, registry=self.registry)
+    def histogram(
+        self, name: str, text: str, *labels: str, buckets: Sequence[float] = BUCKETS_S
+    ) -> Histogram:
+        name = f"snn_fusion_{name}"
+        return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
 
     def gauge(
         self, name: str, text: str, mode: Literal["livesum", "mostrecent"], *labels: str

@@ -40,6 +40,9 @@ class Settings(BaseSettings):
         max_record_values: values recorded in one run: steps times neurons and quantities.
         max_queue: requests that wait for one target; one more is refused at once.
         threads: requests that run on one target at the same time.
+        max_batch_size: requests that share a run; by default what the target's file says.
+        max_queue_delay_us: microseconds that a request waits for others while its target runs
+            something and yet has a free thread; by default what the target's file says.
         programs: compiled programs kept.
         shadow_target: target on which a share of the live requests is run again; by default none.
         shadow_share: that share.
@@ -72,6 +75,8 @@ class Settings(BaseSettings):
     max_record_values: int = Field(default=5_000_000, ge=1)
     max_queue: int = Field(default=64, ge=0)
     threads: int = Field(default=2, ge=1, le=256)
+    max_batch_size: int | None = Field(default=None, ge=1, le=1024)
+    max_queue_delay_us: int | None = Field(default=None, ge=0, le=1_000_000)
     programs: int = Field(default=16, ge=1)
     shadow_target: str | None = None
     shadow_share: float = Field(default=0.01, ge=0, le=1, allow_inf_nan=False)

@@ -18,7 +18,7 @@ from api.settings import Settings
 from backends.base import Target
 from backends.compare import TOLERANCE, raster_of, verdict_on
 from backends.errors import BackendError
-from backends.fuse import FusedAnswer, fuse
+from backends.fuse import FusedAnswer, answer_of, run_batch
 from backends.programs import ProgramCache
 from backends.registry import InvalidTarget, Registry
 from fusion.errors import FusionError
@@ -27,7 +27,7 @@ from simulators.rasters import PopulationDifference, population_difference
 log = structlog.get_logger("snn_fusion")
 
 MAX_WAITING = 4
-"""Sampled requests that wait while one runs; each holds its recordings in memory."""
+"""Sampled requests that wait while one runs; each holds its input in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +110,11 @@ class Shadow:
         job, contract = live.job, live.job.contract
         model, limit_s = job.shelved.model, self._target.max_run_s
         program = self._programs.get(model, self._target.name, contract)
-        (again,) = fuse(
-            model, program, contract, [job.recordings], record=[*live.spikes], deadline_s=limit_s
+        windows = [job.window.encoding()]
+        (again,) = run_batch(
+            model, program, contract, windows, record=[*live.spikes], deadline_s=limit_s
         )
+        again = answer_of(again)
         populations = [
             _difference(node, spikes, again, contract.dt_s) for node, spikes in live.spikes.items()
         ]

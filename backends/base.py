@@ -116,6 +116,9 @@ class Target:
         capabilities: what it can do.
         options: what only its backend understands.
         max_run_s: seconds after which a run is killed.
+        max_batch_size: samples that a service puts into one run; 1 where a run takes a sample only.
+        max_queue_delay_us: microseconds that a service lets a sample wait for others while another
+            run goes on.
         speed: what a run takes, roughly; None where it was not measured.
         energy: what operations take on the chip; None where nobody has published it.
         energy_unknown: why there is none.
@@ -129,6 +132,8 @@ class Target:
     capabilities: Capabilities
     options: Mapping[str, Any] = field(default_factory=dict)
     max_run_s: float = 60.0
+    max_batch_size: int = 1
+    max_queue_delay_us: int = 0
     speed: Speed | None = None
     energy: EnergyModel | None = None
     energy_unknown: str = "its configuration has no energy of an operation, and it measures none"

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.base import Program, RunResult
-from backends.errors import Diverged
+from backends.errors import Diverged, RunTimeout
 from backends.latency import output_latency
 from fusion.contract import ExecutionContract
 from fusion.encoding import Recording
@@ -76,7 +76,8 @@ def fuse(
         RunFailed: if the run broke off; `Diverged` if an output is not finite.
     """
     encodings = [encode(model, one, contract) for one in recordings]
-    return run_encoded(model, program, contract, encodings, record=record, deadline_s=deadline_s)
+    answers = run_batch(model, program, contract, encodings, record=record, deadline_s=deadline_s)
+    return [answer_of(one) for one in answers]
 
 
 def encode(
@@ -91,7 +92,14 @@ def encode(
     return encode_window(model, recordings, contract, output_latency(model, contract))
 
 
-def run_encoded(
+def answer_of(outcome: FusedAnswer | Exception) -> FusedAnswer:
+    """Return what `run_batch` gave for a sample if it is an answer, else raise it."""
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+def run_batch(
     model: FusionModel,
     program: Program,
     contract: ExecutionContract,
@@ -99,27 +107,62 @@ def run_encoded(
     *,
     record: Collection[str] = (),
     deadline_s: float | None = None,
-) -> list[FusedAnswer]:
-    """Return the fused answers to windows that are already encoded; else as `fuse`."""
+) -> list[FusedAnswer | Exception]:
+    """Return for every encoded window its fused answer, or what went wrong with it alone.
+
+    Whatever breaks off the run of several windows, other than the deadline, is taken for the fault
+    of one of them: each then runs alone. Arguments else as of `fuse`.
+    """
     if not encodings:
         return []
-    manifest = manifest_of(model)
+    end = None if deadline_s is None else time.perf_counter() + deadline_s
+    try:
+        result = _run(program, encodings, record, deadline_s)
+    except RunTimeout as error:
+        return [error] * len(encodings)
+    except Exception as error:
+        if len(encodings) == 1:
+            return [error]
+        alone: list[FusedAnswer | Exception] = []
+        for one in encodings:
+            left_s = None if end is None else max(1e-3, end - time.perf_counter())
+            alone += run_batch(model, program, contract, [one], record=record, deadline_s=left_s)
+        return alone
+    return [_answer(model, contract, *result, encodings, index) for index in range(len(encodings))]
+
+
+def _run(
+    program: Program,
+    encodings: Sequence[Encoding],
+    record: Collection[str],
+    deadline_s: float | None,
+) -> tuple[RunResult, float]:
+    """Return the result of a run, and the seconds it took."""
     batch = {
         node: np.stack([encoding.inputs[node] for encoding in encodings])
         for node in encodings[0].inputs
     }
     started = time.perf_counter()
     result = program.run(batch, record=record, deadline_s=deadline_s)
-    run_s = time.perf_counter() - started
-    answers = []
-    for index, encoding in enumerate(encodings):
-        outputs = {node: values[index] for node, values in result.outputs.items()}
+    return result, time.perf_counter() - started
+
+
+def _answer(
+    model: FusionModel,
+    contract: ExecutionContract,
+    result: RunResult,
+    run_s: float,
+    encodings: Sequence[Encoding],
+    index: int,
+) -> FusedAnswer | Diverged:
+    outputs = {node: values[index] for node, values in result.outputs.items()}
+    try:
         refuse_divergence(outputs)
-        window = decide_window(manifest, outputs, encoding, contract)
-        recorded = {key: values[index] for key, values in result.recorded.items()}
-        counts = sample_counts(result, index)
-        answers.append(FusedAnswer((window,), recorded, counts, result.steps, run_s))
-    return answers
+    except Diverged as error:
+        return error
+    window = decide_window(manifest_of(model), outputs, encodings[index], contract)
+    recorded = {key: values[index] for key, values in result.recorded.items()}
+    return FusedAnswer((window,), recorded, sample_counts(result, index), result.steps, run_s)
 
 
 def refuse_divergence(outputs: Mapping[str, NDArray[np.floating]]) -> None:

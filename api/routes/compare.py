@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from api.comparing import comparison_reply
 from api.framing import JSON, Body
-from api.intake import parse
+from api.intake import parse, read_recordings
 from api.job import ComparisonJob
 from api.lanes import outcome
 from api.notes import notes_of
@@ -43,7 +43,8 @@ def _prepare(
     check_targets(request.targets)
     targets = service.find_targets(request.targets)
     note(shelved.model.name, ",".join(targets))
-    contract, recordings = service.read(parsed, shelved)
+    contract = service.contract(request, shelved)
+    recordings = read_recordings(parsed, shelved, service.settings)
     max_s = sum(service.targets[name].max_run_s for name in targets)
     return ComparisonJob(
         shelved=shelved,
@@ -61,7 +62,7 @@ def _run(service: Service, job: ComparisonJob) -> bytes:
     left_s = job.end - time.perf_counter()
     if left_s <= 0:
         raise RunTimeout(", ".join(job.targets), job.deadline_s)
-    service.check_recorded(model, job.contract, ["all"], "dt_s")
+    service.runner.check_recorded(model, job.contract, ["all"], "dt_s")
     comparison = compare_recordings(
         model,
         job.recordings,

@@ -60,10 +60,10 @@ def test_a_difference_is_counted_in_bins(shelf_dir):
 
 def test_every_so_manyth_request_is_sampled(shelf_dir):
     with shadowed(shelf_dir, "heavy", 0.25, HeavyRegistry()) as server:
-        sampled = []
+        sampled, lane = [], server.service.shadow.lane
         for n in range(1, 13):
             answer_of(server.fuse(body()))
-            until(lambda: server.service.shadow.lane.running == 0)
+            until(lambda: lane.running == lane.waiting == 0)
             if count(server) > len(sampled):
                 sampled.append(n)
         assert sampled == [4, 8, 12]

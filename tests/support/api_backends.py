@@ -96,3 +96,18 @@ def failing() -> None:
 def erring() -> None:
     """Fail in a way that nobody foresaw."""
     raise ZeroDivisionError("secret of the house")
+
+
+class Turnstile:
+    """A hook that lets one run pass for each `release` of the test."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Semaphore(0)
+        self._free = threading.Semaphore(0)
+
+    def __call__(self) -> None:
+        self.entered.release()
+        assert self._free.acquire(timeout=60)
+
+    def release(self, runs: int = 1) -> None:
+        self._free.release(runs)

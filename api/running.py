@@ -1,0 +1,161 @@
+"""From jobs that share a run to their replies."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from api.errors import LimitExceeded
+from api.job import Asked, Job, Reply
+from api.metrics import Metrics
+from api.shadow import Shadow
+from backends.errors import RunTimeout
+from backends.fuse import FusedAnswer, run_batch
+from backends.programs import ProgramCache
+from fusion.contract import ExecutionContract
+from fusion.model import FusionModel
+from fusion.window import Encoding, manifest_of, window_steps
+from simulators.plan import make_plan, output_populations
+from simulators.trace import recordable
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What of a model's plan a request needs: output populations; node → values per step."""
+
+    outputs: tuple[str, ...]
+    recordable: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A job that is about to run: its place in the batch, its input, the seconds it waited."""
+
+    index: int
+    encoding: Encoding
+    queue_s: float
+
+
+class Runner:
+    """Runs jobs on compiled programs.
+
+    Args:
+        programs: where compiled programs come from.
+        metrics: where answers are counted.
+        shadow: what runs some of them again, if anything does.
+        max_record_values: values that one run may record.
+    """
+
+    def __init__(
+        self,
+        programs: ProgramCache,
+        metrics: Metrics,
+        shadow: Shadow | None,
+        max_record_values: int,
+    ) -> None:
+        self._programs = programs
+        self._metrics = metrics
+        self._shadow = shadow
+        self._max_record_values = max_record_values
+        self._wirings: dict[str, Wiring] = {}
+
+    def run(self, batch: Sequence[Asked]) -> list[Reply | Exception]:
+        """Return a reply or what went wrong for every job of a batch, all of one target and key."""
+        begun = time.perf_counter()
+        results: list[Reply | Exception] = [RuntimeError("was not run")] * len(batch)
+        ready = []
+        for index, asked in enumerate(batch):
+            try:
+                ready.append(self._ready(index, asked, begun))
+            except Exception as error:
+                results[index] = error
+        if ready:
+            outcomes = self._run([batch[one.index].job for one in ready], ready)
+            for one, outcome in zip(ready, outcomes, strict=True):
+                results[one.index] = self._reply(batch[one.index], outcome, one.queue_s)
+        return results
+
+    def _ready(self, index: int, asked: Asked, begun: float) -> _Ready:
+        job = asked.job
+        if begun >= job.end:
+            raise RunTimeout(job.target.name, job.deadline_s)
+        queue_s = begun - job.started - job.decode_s
+        return _Ready(index, asked.context.run(job.window.encoding), queue_s)
+
+    def _run(
+        self, jobs: Sequence[Job], ready: Sequence[_Ready]
+    ) -> Sequence[FusedAnswer | Exception]:
+        first = jobs[0]
+        model, contract, target = first.shelved.model, first.contract, first.target.name
+        self._metrics.batch_size.labels(target).observe(len(jobs))
+        try:
+            program = self._programs.get(model, target, contract)
+            record = self._record(first)
+        except Exception as error:
+            return [error] * len(jobs)
+        # Whoever's time is up earlier is told so meanwhile; the run goes on for the others.
+        left_s = max(1e-3, max(job.end for job in jobs) - time.perf_counter())
+        encodings = [one.encoding for one in ready]
+        return run_batch(model, program, contract, encodings, record=record, deadline_s=left_s)
+
+    def _reply(
+        self, asked: Asked, outcome: FusedAnswer | Exception, queue_s: float
+    ) -> Reply | Exception:
+        if isinstance(outcome, Exception):
+            return outcome
+        try:
+            return asked.context.run(self._encoded, asked, outcome, queue_s)
+        except Exception as error:
+            return error
+
+    def _encoded(self, asked: Asked, answer: FusedAnswer, queue_s: float) -> Reply:
+        job = asked.job
+        self._observe(job, answer, queue_s)
+        reply = job.encode(job, answer, asked.request_id, queue_s)
+        if self._shadow is not None:
+            outputs = self.wiring(job.shelved.model, job.contract).outputs
+            self._shadow.offer(job, answer, outputs)
+        return reply
+
+    def _record(self, job: Job) -> tuple[str, ...]:
+        """Return the nodes to record: output populations, and what the caller asks for."""
+        model, contract = job.shelved.model, job.contract
+        record = tuple(dict.fromkeys((*self.wiring(model, contract).outputs, *job.record)))
+        self.check_recorded(model, contract, record, "record")
+        return record
+
+    def check_recorded(
+        self, model: FusionModel, contract: ExecutionContract, record: Sequence[str], field: str
+    ) -> None:
+        """Return if a run may record these nodes, or `all`.
+
+        Raises:
+            LimitExceeded: naming `field`, if that is too much.
+        """
+        wiring = self.wiring(model, contract)
+        names = wiring.recordable if "all" in record else record
+        steps = window_steps(manifest_of(model), contract.dt_s)
+        values = steps * sum(wiring.recordable.get(name, 0) for name in names)
+        if values > self._max_record_values:
+            raise LimitExceeded(field, "recorded values", values, self._max_record_values)
+
+    def wiring(self, model: FusionModel, contract: ExecutionContract) -> Wiring:
+        """Return what of the model's plan requests need, once it was made."""
+        if model.digest not in self._wirings:  # the plan's shape is the same under any contract
+            plan = make_plan(model.graph, contract)
+            sizes = {node.name: node.size for node in plan.nodes}
+            values = {name: sizes[name] * len(what) for name, what in recordable(plan).items()}
+            self._wirings[model.digest] = Wiring(output_populations(plan), values)
+        return self._wirings[model.digest]
+
+    def _observe(self, job: Job, answer: FusedAnswer, queue_s: float) -> None:
+        model, target = job.shelved.model.name, job.target.name
+        metrics = self._metrics
+        for window in answer.windows:
+            metrics.observe_quality(model, target, window.quality)
+            for sensor, report in window.reports.items():
+                metrics.spikes.labels(model, target, "input").inc(report.events)
+                metrics.outside_events.labels(model, sensor).inc(report.outside)
+        metrics.spikes.labels(model, target, "network").inc(sum(answer.counts.spikes.values()))
+        metrics.synaptic_events.labels(model, target).inc(answer.counts.synaptic_events)
+        metrics.run_seconds.labels(model, target).observe(answer.run_s)
+        metrics.queue_seconds.labels(target).observe(queue_s)
