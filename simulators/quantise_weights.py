@@ -143,7 +143,7 @@ def _highest(weights: Sequence[SignedWeights], ceilings: Array, groups: NDArray[
     if not largest.any():
         return ceiling[groups]
     reach = np.floor(np.log2((ceiling * largest)[largest > 0] / (ALIGNED * MAGNITUDE_MAX)))
-    exponent = max(reach.min(), min(0.0, reach.max()))
+    exponent = min(max(reach.min(), min(0.0, reach.max())), EXPONENT_MAX)
     full = MAGNITUDE_MAX * 2.0**exponent * ALIGNED / np.maximum(largest, 1e-300)
     filling: Array = np.minimum(ceiling, full)[groups]
     return filling

@@ -26,7 +26,7 @@ def test_spikes_agree_with_floats_on_input_never_seen_as_well_as_predicted(name)
     others = activities(planned(network), poisson(network, samples=24, seed=1))
     measured = overall(agreement(made.network, others))
     assert measured.float_spikes > 500
-    assert measured.share > 0.93
+    assert measured.share > 0.9
     assert abs(predicted.share - measured.share) < 0.02
 
 
