@@ -141,6 +141,11 @@ def _print(done: OfflineRun, as_json: bool) -> None:
     )
     for node, spikes in counts["spikes"].items():
         console.print(f"  {node}: {spikes} spikes")
+    for register, times in counts["overflows"].items():
+        console.print(f"  {register}: integers left their range {times} times")
+    if reply["energy"] is not None:
+        energy = reply["energy"]
+        console.print(f"  {energy['joules']:.3g} J, {energy['kind']} by {energy['model']}")
 
 
 def _answer_table(done: OfflineRun) -> Table:

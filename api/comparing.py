@@ -33,6 +33,8 @@ def _target(run: TargetRun) -> ComparedReply:
         "spikes": {node: int(count[0]) for node, count in run.result.counts.spikes.items()},
         "synaptic_events": int(run.result.counts.synaptic_events[0]),
         "run_s": run.result.wall_s,
+        "energy": run.energy.energy,
+        "energy_reason": run.energy.reason,
     }
 
 

@@ -123,19 +123,27 @@ def check_reply(
 def fit_table(fits: Sequence[TargetFit]) -> Table:
     """Return one row a target: whether the model fits, its size, and what stands in the way."""
     table = Table(
-        "target", "fits", "neurons", "synapses", "memory", "a run", "what stands in the way"
+        "target",
+        "fits",
+        "neurons",
+        "synapses",
+        "cores",
+        "memory",
+        "a run",
+        "what stands in the way",
     )
     for fit in fits:
         now, report = fit.availability, fit.report
         in_the_way = [] if now["available"] else [f"unavailable: {now['reason']}"]
         if report is None:
-            table.add_row(fit.target, "unknown", "", "", "", "", *in_the_way)
+            table.add_row(fit.target, "unknown", "", "", "", "", "", *in_the_way)
             continue
         table.add_row(
             fit.target,
             "yes" if report.fits else "no",
             str(report.neurons),
             str(report.synapses),
+            "" if report.cores is None else str(report.cores),
             f"{report.memory_bytes / 2**20:.2f} MiB",
             "unknown" if report.run_s is None else f"about {report.run_s:.2g} s",
             "\n".join([*in_the_way, *map(str, report.violations)]),

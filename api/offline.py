@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from api.render import spikes_reply, warnings_of, window_reply
+from api.render import counts_reply, spikes_reply, warnings_of, window_reply
 from api.settings import Settings
-from backends.base import Program
+from backends.base import Program, Target
 from backends.comparison import Comparison, compare_rasters, compare_recordings
+from backends.energy import EnergyReport, SampleEnergy, energy_report, measured_energy
 from backends.fuse import FusedAnswer, SampleCounts, fuse, sample_counts
 from backends.programs import ProgramCache
 from backends.registry import Registry
@@ -137,6 +138,7 @@ class OfflineRun:
         counts: work done.
         steps: time steps run.
         run_s: seconds the run took.
+        energy: what it took.
     """
 
     model: FusionModel
@@ -148,6 +150,7 @@ class OfflineRun:
     counts: SampleCounts
     steps: int
     run_s: float
+    energy: EnergyReport
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return the records, and `NODE.output` for every Output node, as `--out` stores them."""
@@ -173,13 +176,14 @@ def run_offline(
     programs = ProgramCache(registry)
     try:
         program = programs.get(shelved.model, target, contract)
-        place = (shelved.model, target, contract)
+        place = (shelved.model, registry.target(target), contract)
         if inputs.rasters:
             return _run_rasters(place, program, inputs.rasters, record)
         (answer,) = fuse(shelved.model, program, contract, [inputs.recordings], record=record)
         return OfflineRun(
-            *place, answer, {}, answer.recorded, answer.counts, answer.steps, answer.run_s
-        )
+            shelved.model, target, contract, answer, {}, answer.recorded, answer.counts,
+            answer.steps, answer.run_s, _energy(place[1], answer.counts, answer.measured),
+        )  # fmt: skip
     finally:
         programs.close()
 
@@ -221,7 +225,7 @@ def compare_offline(
 
 
 def _run_rasters(
-    place: tuple[FusionModel, str, ExecutionContract],
+    place: tuple[FusionModel, Target, ExecutionContract],
     program: Program,
     rasters: Mapping[str, NDArray[np.generic]],
     record: Collection[str],
@@ -233,7 +237,16 @@ def _run_rasters(
     outputs = {node: values[0] for node, values in result.outputs.items()}
     recorded = {key: values[0] for key, values in result.recorded.items()}
     counts = sample_counts(result, 0)
-    return OfflineRun(*place, None, outputs, recorded, counts, result.steps, result.wall_s)
+    model, target, contract = place
+    energy = _energy(target, counts, measured_energy(result, 0))
+    return OfflineRun(
+        model, target.name, contract, None, outputs, recorded, counts, result.steps,
+        result.wall_s, energy,
+    )  # fmt: skip
+
+
+def _energy(target: Target, counts: SampleCounts, measured: SampleEnergy | None) -> EnergyReport:
+    return energy_report(target, counts.synaptic_events, counts.neuron_updates, measured)
 
 
 def summary(run: OfflineRun) -> dict[str, Any]:
@@ -252,7 +265,8 @@ def summary(run: OfflineRun) -> dict[str, Any]:
         told["warnings"] = warnings_of(run.answer, manifest)
     return told | {
         "spikes": spikes_reply(run.recorded),
-        "counts": asdict(run.counts),
-        "energy": None,
+        "counts": counts_reply(run.counts),
+        "energy": None if run.energy.energy is None else asdict(run.energy.energy),
+        "energy_reason": run.energy.reason,
         "timing": {"run_s": run.run_s},
     }

@@ -19,6 +19,7 @@ from api.replies import (
     TraceReply,
     WindowReply,
 )
+from backends.energy import energy_report
 from backends.fuse import FusedAnswer, SampleCounts
 from fusion.manifest import Manifest
 from fusion.model import FusionModel
@@ -37,6 +38,8 @@ def fuse_reply(job: Job, answer: FusedAnswer, request_id: str, queue_s: float) -
     model = job.shelved.model
     manifest = manifest_of(model)
     wanted = set(job.record)
+    work = answer.counts
+    energy = energy_report(job.target, work.synaptic_events, work.neuron_updates, answer.measured)
     traced = {key.rpartition(".")[0] for key in answer.recorded} if "all" in wanted else wanted
     return {
         "request_id": request_id,
@@ -50,8 +53,8 @@ def fuse_reply(job: Job, answer: FusedAnswer, request_id: str, queue_s: float) -
         "spikes": spikes_reply(answer.recorded),
         "recorded": traces_reply(answer.recorded, traced),
         "counts": counts_reply(answer.counts),
-        "energy": None,
-        "energy_reason": f"target {job.target.name!r} gives no energy of a run",
+        "energy": energy.energy,
+        "energy_reason": energy.reason,
         "timing": {
             "decode_s": job.decode_s,
             "queue_s": queue_s,
@@ -74,6 +77,7 @@ def counts_reply(counts: SampleCounts) -> CountsReply:
         "synaptic_events": counts.synaptic_events,
         "neuron_updates": counts.neuron_updates,
         "spikes": dict(counts.spikes),
+        "overflows": dict(counts.overflows),
     }
 
 
@@ -153,7 +157,10 @@ def traces_reply(
 
 def warnings_of(answer: FusedAnswer, manifest: Manifest) -> list[str]:
     """Return what the caller should know beside the answer, one sentence each."""
-    told = []
+    told = [
+        f"{register}: integers left their range {times} times"
+        for register, times in answer.counts.overflows.items()
+    ]
     for window in answer.windows:
         for name, report in window.reports.items():
             if report.outside:

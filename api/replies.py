@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from backends.base import Violation
 from backends.compare import PairComparison
+from backends.energy import SampleEnergy
 from backends.fit import PopulationSize
 
 if TYPE_CHECKING:  # arrays are encoded as they are; a reader of the reply sees lists
@@ -72,11 +73,12 @@ class TraceReply(TypedDict):
 
 
 class CountsReply(TypedDict):
-    """Work that a chip would have had to do."""
+    """Work that a chip would have had to do, and how often its integers left their range."""
 
     synaptic_events: int
     neuron_updates: int
     spikes: dict[str, int]
+    overflows: dict[str, int]
 
 
 class TimingReply(TypedDict):
@@ -102,8 +104,8 @@ class FuseReply(TypedDict):
     spikes: dict[str, SpikesReply]
     recorded: dict[str, TraceReply]
     counts: CountsReply
-    energy: None
-    energy_reason: str
+    energy: SampleEnergy | None
+    energy_reason: str | None
     timing: TimingReply
     warnings: list[str]
 
@@ -176,6 +178,8 @@ class ComparedReply(TypedDict):
     spikes: dict[str, int]
     synaptic_events: int
     run_s: float
+    energy: SampleEnergy | None
+    energy_reason: str | None
 
 
 class ComparisonReply(TypedDict):

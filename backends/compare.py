@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from backends.base import Program, RunResult
 from backends.contracts import LOIHI, differing
+from backends.energy import EnergyReport
 from fusion.contract import ExecutionContract
 from simulators.neurons import Neuron
 from simulators.plan import Plan, make_plan
@@ -42,6 +43,7 @@ class TargetRun:
         contract: the contract it ran under.
         program: the model compiled for it.
         result: its run over one sample, every population recorded.
+        energy: what the run took.
         label: its fused answer; None where nothing was fused.
     """
 
@@ -49,6 +51,7 @@ class TargetRun:
     contract: ExecutionContract
     program: Program
     result: RunResult
+    energy: EnergyReport
     label: str | None = None
 
     def raster(self, node: str) -> Raster:

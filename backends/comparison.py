@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from backends.base import Program, RunResult
 from backends.compare import TOLERANCE, PairComparison, TargetRun, compare_runs
+from backends.energy import energy_report, measured_energy
 from backends.errors import RunTimeout
 from backends.fuse import refuse_divergence
 from backends.latency import output_latency
@@ -184,7 +185,7 @@ def _compare(
         tell(f"{target}: compiling")
         program = programs.get(model, target, contract)
         if until is not None:
-            program = _Limited(program, target, until, programs.max_run_s(target))
+            program = _Limited(program, target, until, programs.target(target).max_run_s)
         tell(f"{target}: running")
         result = program.run(batch, record=["all"])
         label = None
@@ -193,7 +194,10 @@ def _compare(
             refuse_divergence(outputs)
             here = replace(encoding, latency_steps=place.latency_steps)
             label = decide_window(manifest_of(model), outputs, here, contract).label
-        runs.append(TargetRun(target, contract, program, result, label))
+        events, updates = int(result.counts.synaptic_events[0]), result.counts.neuron_updates
+        measured = measured_energy(result, 0)
+        energy = energy_report(programs.target(target), events, updates, measured)
+        runs.append(TargetRun(target, contract, program, result, energy, label))
     tell("comparing")
     pairs = compare_runs(model.graph, runs, batch, tolerance)
     return Comparison(model, tuple(runs), pairs, runs[0].result.steps)

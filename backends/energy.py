@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from backends.base import Target
+from backends.base import RunResult, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,7 +11,7 @@ class SampleEnergy:
     """Energy of one sample.
 
     Attributes:
-        kind: `estimate` from published figures, or `measured` on the chip.
+        kind: `estimate` from published figures of single operations, or `measured` on the chip.
         joules: how much.
         model: what the estimate goes by, or what measured it.
         formula: how the joules came about.
@@ -25,18 +25,44 @@ class SampleEnergy:
     excludes: tuple[str, ...]
 
 
-def sample_energy(
+@dataclass(frozen=True, slots=True)
+class EnergyReport:
+    """The energy of one sample, or None and the reason why it is not known."""
+
+    energy: SampleEnergy | None
+    reason: str | None
+
+
+def measured_energy(result: RunResult, index: int) -> SampleEnergy | None:
+    """Return what a run's target measured for one sample of the batch, None if it did not."""
+    one = result.energy
+    if one is None:
+        return None
+    return SampleEnergy(one.kind, float(one.joules[index]), one.model, one.formula, one.excludes)
+
+
+def energy_report(
     target: Target, synaptic_events: int, neuron_updates: int, measured: SampleEnergy | None
-) -> SampleEnergy | None:
-    """Return the energy of one sample: what was measured, else the target's estimate, else None."""
+) -> EnergyReport:
+    """Return the energy of one sample: what was measured, else the target's estimate.
+
+    Args:
+        target: where it ran.
+        synaptic_events: of the sample.
+        neuron_updates: of the sample.
+        measured: by the target, or None.
+    """
+    if measured is not None:
+        return EnergyReport(measured, None)
     model = target.energy
-    if measured is not None or model is None:
-        return measured
+    if model is None:
+        return EnergyReport(None, f"target {target.name!r}: {target.energy_unknown}")
     picojoules = (
         model.pj_per_synaptic_event * synaptic_events + model.pj_per_neuron_update * neuron_updates
     )
     formula = (
-        f"{model.pj_per_synaptic_event:g} pJ x {synaptic_events} synaptic events + "
-        f"{model.pj_per_neuron_update:g} pJ x {neuron_updates} neuron updates"
+        f"{model.pj_per_synaptic_event:g} pJ x synaptic events + "
+        f"{model.pj_per_neuron_update:g} pJ x neuron updates, every update as of an active neuron"
     )
-    return SampleEnergy("estimate", picojoules * 1e-12, model.model, formula, model.excludes)
+    estimate = SampleEnergy("estimate", picojoules * 1e-12, model.model, formula, model.excludes)
+    return EnergyReport(estimate, None)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.base import Program, RunResult
+from backends.energy import SampleEnergy, measured_energy
 from backends.errors import Diverged, RunTimeout
 from backends.latency import output_latency
 from fusion.contract import ExecutionContract
@@ -18,18 +19,28 @@ from fusion.window import Encoding, FusedWindow, decide_window, encode_window, m
 
 @dataclass(frozen=True, slots=True)
 class SampleCounts:
-    """Work done for one sample: synaptic events, neuron updates, node → spikes."""
+    """Work done for one sample.
+
+    Attributes:
+        synaptic_events: synapses that carried a spike.
+        neuron_updates: neurons stepped.
+        spikes: node → spikes.
+        overflows: `NODE.REGISTER` → times that integers left their range, where any did.
+    """
 
     synaptic_events: int
     neuron_updates: int
     spikes: Mapping[str, int]
+    overflows: Mapping[str, int]
 
 
 def sample_counts(result: RunResult, index: int) -> SampleCounts:
     """Return the work done for one sample of a batch."""
     counts = result.counts
     spikes = {node: int(number[index]) for node, number in counts.spikes.items()}
-    return SampleCounts(int(counts.synaptic_events[index]), counts.neuron_updates, spikes)
+    overflows = {key: int(n[index]) for key, n in result.overflows.items() if n[index]}
+    events = int(counts.synaptic_events[index])
+    return SampleCounts(events, counts.neuron_updates, spikes, overflows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +53,7 @@ class FusedAnswer:
         counts: work done.
         steps: time steps run.
         run_s: seconds that the run took, shared by all answers of a batch.
+        measured: the energy that the target measured, None if it measures none.
     """
 
     windows: tuple[FusedWindow, ...]
@@ -49,6 +61,7 @@ class FusedAnswer:
     counts: SampleCounts
     steps: int
     run_s: float
+    measured: SampleEnergy | None
 
 
 def fuse(
@@ -162,7 +175,8 @@ def _answer(
         return error
     window = decide_window(manifest_of(model), outputs, encodings[index], contract)
     recorded = {key: values[index] for key, values in result.recorded.items()}
-    return FusedAnswer((window,), recorded, sample_counts(result, index), result.steps, run_s)
+    counts, measured = sample_counts(result, index), measured_energy(result, index)
+    return FusedAnswer((window,), recorded, counts, result.steps, run_s, measured)
 
 
 def refuse_divergence(outputs: Mapping[str, NDArray[np.floating]]) -> None:

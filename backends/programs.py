@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from threading import Lock
 
-from backends.base import Program
+from backends.base import Program, Target
 from backends.contracts import contract_on
 from backends.registry import Registry
 from fusion.contract import ExecutionContract
@@ -60,9 +60,13 @@ class ProgramCache:
         """
         return contract_on(self._registry.target(target), own)
 
-    def max_run_s(self, target: str) -> float:
-        """Return the seconds after which a run on the target is killed."""
-        return self._registry.targets[target].max_run_s
+    def target(self, name: str) -> Target:
+        """Return the target `name`.
+
+        Raises:
+            UnknownTarget: if no such target is configured.
+        """
+        return self._registry.target(name)
 
     def close(self) -> None:
         """Close every program."""

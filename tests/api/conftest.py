@@ -6,6 +6,9 @@ from support.api_server import running
 
 from api.settings import load_settings
 
+ENERGY = """energy: {model: guessed, citation: none, pj_per_synaptic_event: 20,
+         pj_per_neuron_update: 50, excludes: [host]}"""
+
 
 @pytest.fixture(scope="session")
 def shelf_dir(tmp_path_factory) -> Path:
@@ -14,14 +17,17 @@ def shelf_dir(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def server(shelf_dir, tmp_path_factory):
-    """A server with small limits; targets: the reference twice, a weak one, an absent one."""
+    """A server with small limits; targets: the reference, a twin that knows its energy, a weak
+    one, an absent one.
+    """
     configs = tmp_path_factory.mktemp("configs")
     numpy_yaml = (Path(__file__).parents[2] / "hw_configs" / "numpy.yaml").read_text()
     absent = numpy_yaml.replace("name: numpy", "name: absent").replace(
         "backend: numpy", "backend: none_such"
     )
     (configs / "absent.yaml").write_text(absent)
-    (configs / "twin.yaml").write_text(numpy_yaml.replace("name: numpy", "name: twin"))
+    twin = numpy_yaml.replace("name: numpy", "name: twin")
+    (configs / "twin.yaml").write_text(twin.replace("energy_unknown:", f"{ENERGY}\n#"))
     tiny = numpy_yaml.replace("name: numpy", "name: tiny").replace(" LI,", "")
     (configs / "tiny.yaml").write_text(tiny.replace("[float64, float32]", "[float32]"))
     settings = load_settings(

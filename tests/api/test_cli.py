@@ -59,6 +59,8 @@ def test_a_model_is_run_by_folder_or_name(here, model):
     assert reply["target"] == "numpy"
     assert reply["contract"]["dt_s"] == 0.001
     assert reply["counts"]["spikes"]["cam_lif"] > 0
+    assert reply["energy"] is None
+    assert "processor" in reply["energy_reason"]
 
 
 def test_the_table_names_answer_sensors_and_quality(here):

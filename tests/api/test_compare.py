@@ -35,6 +35,10 @@ def test_two_names_of_one_engine_are_identical_and_decide_alike(server):
         assert target["contract"] == fused["contract"]
         assert target["spikes"] == fused["counts"]["spikes"]
         assert target["synaptic_events"] == fused["counts"]["synaptic_events"]
+    energies = {one["target"]: (one["energy"], one["energy_reason"]) for one in answer["targets"]}
+    assert energies["numpy"] == (None, fused["energy_reason"])
+    assert energies["twin"][0]["joules"] > 0
+    assert energies["twin"][1] is None
     (pair,) = answer["pairs"]
     assert pair["targets"] == PAIR
     assert (pair["verdict"], pair["decisions_agree"]) == ("identical", True)

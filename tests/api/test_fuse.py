@@ -32,8 +32,21 @@ def test_both_sensors_are_fused_under_the_contract_that_is_echoed(server):
     assert window["sensors"]["mic"]["onset_us"] > 0
     assert window["quality"]["coverage"] == 1
     assert reply["energy"] is None
-    assert reply["energy_reason"]
+    assert "processor" in reply["energy_reason"]
     assert reply["timing"]["total_s"] >= reply["timing"]["run_s"] > 0
+
+
+def test_energy_is_estimated_where_the_target_says_what_operations_take(server):
+    reply = server.fuse(body(target="twin")).json()
+    counts = reply["counts"]
+    assert reply["energy_reason"] is None
+    assert reply["energy"].pop("joules") == pytest.approx(
+        20e-12 * counts["synaptic_events"] + 50e-12 * counts["neuron_updates"], rel=1e-12
+    )
+    formula = reply["energy"].pop("formula")
+    assert "20 pJ x synaptic events" in formula
+    assert "50 pJ x neuron updates" in formula
+    assert reply["energy"] == {"kind": "estimate", "model": "guessed", "excludes": ["host"]}
 
 
 @pytest.mark.parametrize(("name", "coverage"), [("cam", 0.6), ("mic", 0.4)])

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from backends.compare import TargetRun, compare_runs
+from backends.energy import EnergyReport
 from backends.registry import Registry
 from fusion.contract import make_contract
 from fusion.model import bare_model
@@ -13,7 +14,8 @@ CONTRACT = make_contract("nir", 1e-3)
 
 def run_on(network, inputs, contract=CONTRACT, target="numpy", name="numpy", label=None):
     program = Registry().backend(target).compile(bare_model(network.graph), contract)
-    return TargetRun(name, contract, program, program.run(inputs, record=["all"]), label)
+    energy = EnergyReport(None, "not asked for")
+    return TargetRun(name, contract, program, program.run(inputs, record=["all"]), energy, label)
 
 
 @pytest.fixture
