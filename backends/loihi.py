@@ -11,16 +11,20 @@ import numpy as np
 from backends.base import Capabilities
 from backends.checks import choice_violations, node_type_violations, total_violations
 from backends.cores import Wires, place
+from backends.quantisation_file import other_contract, quantisation_of
 from fusion.contract import CHOICES, ExecutionContract
 from fusion.errors import InvalidModel
 from fusion.model import FusionModel
 from fusion.profiles import PROFILES
 from simulators.flatten import flatten
+from simulators.folding import fold
 from simulators.loihi_connections import Conv
 from simulators.loihi_fields import INTEGERS, IntArray
 from simulators.loihi_file import load
 from simulators.loihi_network import LifPopulation, LoihiNetwork
 from simulators.loihi_synapses import stored_synapses
+from simulators.plan import make_plan
+from simulators.quantise_limits import violations_of
 from simulators.violation import Violation
 
 _BEFORE_INTEGERS = (
@@ -65,16 +69,40 @@ def check_loihi(
     Raises:
         InvalidModel: if its graph or its integers cannot be run anywhere.
     """
-    found = node_type_violations(flatten(model.graph), capabilities)
-    found += choice_violations(contract, capabilities, SUPPORTED)
     network = integers_of(model)
     if network is None:
-        found.append(unquantised())
-        return found
-    if network.dt_s != contract.dt_s:
+        found = check_before_integers(model, contract, capabilities)
+        return [*found, unquantised()]
+    found = _exceeds(model, contract, capabilities)
+    file = quantisation_of(model)
+    if file is not None:
+        found += other_contract(file, contract)
+    elif network.dt_s != contract.dt_s:
         made_for = str(network.dt_s)
         found.append(Violation("contract.dt_s", "choice", str(contract.dt_s), made_for, made_for))
     return [*found, *_registers(network, capabilities), *_sizes(network, capabilities)]
+
+
+def check_before_integers(
+    model: FusionModel, contract: ExecutionContract, capabilities: Capabilities
+) -> list[Violation]:
+    """Return what stands in the way of a model's integers, as far as no sample is needed to know.
+
+    Raises:
+        InvalidModel: if its graph cannot be run anywhere.
+    """
+    found = _exceeds(model, contract, capabilities)
+    if found:  # what the graph becomes under another contract is not known
+        return found
+    plan = make_plan(model.graph, contract)
+    return violations_of(fold(plan), contract)
+
+
+def _exceeds(
+    model: FusionModel, contract: ExecutionContract, capabilities: Capabilities
+) -> list[Violation]:
+    found = node_type_violations(flatten(model.graph), capabilities)
+    return [*found, *choice_violations(contract, capabilities, SUPPORTED)]
 
 
 def cores_of(model: FusionModel, capabilities: Capabilities) -> int | None:
@@ -90,7 +118,8 @@ def unquantised() -> Violation:
     """Return the violation of a model without integers."""
     return Violation(
         INTEGERS, "model", "not quantised", "Loihi's integers beside the graph",
-        "snn-fusion quantise MODEL, or quantise: true in the request",
+        "snn-fusion quantise MODEL --target loihi-emulator --calibrate SENSOR=FILE --out MODEL, "
+        "or quantise: true in the request",
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ import hashlib
 import math
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,14 @@ class FusionModel:
 def bare_model(graph: nir.NIRGraph) -> FusionModel:
     """Return a graph in memory as a model without a manifest, unlike any other by its digest."""
     return FusionModel(graph, None, {}, uuid.uuid4().hex, {})
+
+
+def with_files(model: FusionModel, files: Mapping[str, bytes]) -> FusionModel:
+    """Return a model with files attached, or replaced, beside its graph; its digest covers them."""
+    content = {**model.content, **files}
+    # A graph in memory has no file; its digest stands for it.
+    named = content if GRAPH in content else {**content, GRAPH: model.digest.encode()}
+    return replace(model, content=content, digest=_digest(named))
 
 
 def load_model(path: Path, limits: ModelLimits = DEFAULT_LIMITS) -> FusionModel:

@@ -7,6 +7,7 @@ import nir
 import numpy as np
 import pytest
 from support.loihi import every_kind, model_of, one_layer, population
+from support.quantising import NETWORKS
 
 from backends.base import Violation
 from backends.errors import ModelRejected
@@ -41,12 +42,19 @@ def test_the_integers_come_out_of_the_model() -> None:
 
 
 def test_a_model_that_was_not_quantised_is_refused_with_the_command_that_does_it() -> None:
-    graph = nir.NIRGraph.from_list(nir.Input(np.array([2])), nir.Output(np.array([2])))
+    graph = NETWORKS["recurrent"]()
     assert integers_of(bare_model(graph)) is None
     (violation,) = check_loihi(bare_model(graph), loihi(), EMULATOR.capabilities)
-    assert "snn-fusion quantise" in str(violation)
+    command = "snn-fusion quantise MODEL --target loihi-emulator --calibrate SENSOR=FILE --out"
+    assert command in str(violation)
     with pytest.raises(ModelRejected, match="snn-fusion quantise"):
         Registry().backend("loihi-emulator").compile(bare_model(graph), loihi())
+
+
+def test_what_else_stands_in_the_way_of_integers_is_told_with_it() -> None:
+    graph = nir.NIRGraph.from_list(nir.Input(np.array([2])), nir.Output(np.array([2])))
+    found = check_loihi(bare_model(graph), loihi(), EMULATOR.capabilities)
+    assert [one.limit for one in found] == ["what an Output reads", "model"]
 
 
 def test_only_the_chip_s_choices_are_offered() -> None:
