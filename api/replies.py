@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.base import Violation
+from backends.base import EnergyModel, Violation
 from backends.compare import PairComparison
 from backends.energy import SampleEnergy
 from backends.fit import PopulationSize
@@ -137,6 +137,7 @@ class TargetReply(AvailabilityReply):
     default: bool
     capabilities: dict[str, Any]
     max_run_s: float
+    energy: EnergyModel | None
     queue: QueueReply
 
 

@@ -65,6 +65,7 @@ def _target(service: Service, target: Target) -> TargetReply:
         "default": target.name == service.settings.target,
         "capabilities": asdict(target.capabilities),
         "max_run_s": target.max_run_s,
+        "energy": target.energy,
         **availability(service.registry, target.name),
         "queue": {
             "running": lane.running,

@@ -7,6 +7,9 @@ def test_targets_tell_what_they_can_do_and_whether_they_can_be_used(server):
     assert targets["numpy"]["available"]
     assert "LIF" in targets["numpy"]["capabilities"]["node_types"]
     assert targets["numpy"]["queue"]["max_waiting"] == 64
+    assert targets["numpy"]["energy"] is None
+    assert targets["loihi-emulator"]["capabilities"]["neurons_per_core"] == 1024
+    assert targets["loihi-emulator"]["energy"]["pj_per_synaptic_event"] == 23.6
     absent = targets["absent"]
     assert not absent["available"]
     assert "none_such" in absent["reason"]

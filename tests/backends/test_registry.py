@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from backends.base import Backend
+from backends.base import Backend, EnergyModel, Taint
 from backends.errors import TargetUnavailable, UnknownTarget
 from backends.registry import InvalidTarget, Registry, read_target
 
@@ -46,6 +46,22 @@ def test_a_later_folder_adds_and_overrides_targets(tmp_path):
     registry = Registry([tmp_path])
     assert "mine" in registry.targets
     assert registry.targets["numpy"].description == "another"
+
+
+def test_a_target_says_which_nodes_of_a_cluster_can_run_it_and_what_it_takes(tmp_path):
+    energy = {
+        "model": "mine", "citation": "a data sheet", "pj_per_synaptic_event": 1,
+        "pj_per_neuron_update": 2.5, "excludes": ["static"],
+    }  # fmt: skip
+    where = {"node_label": "chip=mine", "taint": {"key": "chip", "value": "mine"}}
+    target = read_target(written(tmp_path, "mine", energy=energy, **where))
+    assert target.node_label == "chip=mine"
+    assert target.taint == Taint(key="chip", value="mine", effect="NoSchedule")
+    assert target.energy == EnergyModel(**energy | {"excludes": ("static",)})
+    plain = read_target(written(tmp_path, "plain"))
+    assert (plain.node_label, plain.taint, plain.energy) == ("", None, None)
+    with pytest.raises(InvalidTarget, match=r"taint\.effect"):
+        read_target(written(tmp_path, "bad", taint={"key": "chip", "effect": "Never"}))
 
 
 def test_an_unknown_target_lists_the_known():
