@@ -203,7 +203,7 @@ class _InRuntime:
     def _send(self, given: Mapping[str, Array | None], step: int) -> None:
         for name, feed in self._network.inputs.items():
             values = given[name]
-            row = np.zeros(feed.given.shape, np.int32) if values is None else values[step]
+            row = np.zeros(feed.given.shape) if values is None else values[step]
             feed.given.external_pipe_csp_send_port.send(row)
 
     def _receive(self, shown: Mapping[str, list[Array]]) -> None:
@@ -301,7 +301,7 @@ class _InThreads:
         for name, feed in self._network.inputs.items():
             values = given[name]
             for step in range(steps):
-                row = np.zeros(feed.given.shape, np.int32) if values is None else values[step]
+                row = np.zeros(feed.given.shape) if values is None else values[step]
                 self._pipes[feed].sending.send(row)
         threads = [
             threading.Thread(target=_stepped, args=(model, steps), daemon=True)

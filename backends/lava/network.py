@@ -29,7 +29,8 @@ class LavaNetwork:
     Args:
         parts: `inputs`, [{name, size}]; `populations`, [{name, size, du, dv, vth, bias_mant,
             bias_exp, reset: {interval, offset} or None}]; `connections`, [{kind, name, source,
-            target, …}] with the arguments of Lava's process of that kind.
+            target, …}] with the arguments of Lava's process of that kind, and `line`, what
+            is under way before the first step, [steps from now, neurons], or nothing.
     """
 
     def __init__(self, parts: Tree) -> None:
@@ -47,14 +48,19 @@ class LavaNetwork:
         self.tie: Any = None
         """A feed that only holds the parts together, to be given zeros; or None."""
         self._arriving: dict[str, _Connection] = {}
+        lines: dict[str, Array] = {}
         for entry in parts["connections"]:
             made = CONNECTIONS[entry["kind"]](entry)
             made.into(out_ports[entry["source"]], self.populations[entry["target"]].a_in)
             self._arriving[f"{entry['name']}.line"] = made
+            begun = entry.get("line")
+            lines[f"{entry['name']}.line"] = (
+                np.zeros(made.arriving.shape) if begun is None else made.laid_out(begun)
+            )
         self._connections = list(self._arriving.values())
         self.state |= {key: made.arriving for key, made in self._arriving.items()}
         self._tie(parts["connections"])
-        self._initial = {
+        self._initial = lines | {
             f"{entry['name']}.{key}": np.broadcast_to(entry.get(register, 0), (entry["size"],))
             for entry in parts["populations"]
             for register, key in (("u", "i"), ("v", "v"))
@@ -66,8 +72,7 @@ class LavaNetwork:
 
     def fresh(self) -> dict[str, Array]:
         """Return the state before the first step, laid out as Lava holds it."""
-        nothing = {key: np.zeros(made.arriving.shape) for key, made in self._arriving.items()}
-        return {**self._initial, **nothing}
+        return dict(self._initial)
 
     def laid_out(self, state: Mapping[str, Array]) -> dict[str, Array]:
         """Return a state as Lava holds it: u and v [neurons], what arrives as in `given_back`."""

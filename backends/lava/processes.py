@@ -31,7 +31,7 @@ def _let_lava_import() -> None:
 
 _let_lava_import()
 
-from lava.magma.core.decorator import implements, requires  # noqa: E402
+from lava.magma.core.decorator import implements, requires, tag  # noqa: E402
 from lava.magma.core.model.py.model import PyLoihiProcessModel  # noqa: E402
 from lava.magma.core.model.py.ports import PyInPort, PyOutPort  # noqa: E402
 from lava.magma.core.model.py.type import LavaPyType  # noqa: E402
@@ -63,11 +63,26 @@ class Feed(AbstractProcess):  # type: ignore[misc]
 
 @implements(proc=Feed, protocol=LoihiProtocol)
 @requires(CPU)
-class FeedModel(PyLoihiProcessModel):  # type: ignore[misc]
+@tag("fixed_pt")
+class FeedFixed(PyLoihiProcessModel):  # type: ignore[misc]
     """See `Feed`."""
 
     given: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
     s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
+
+    def run_spk(self) -> None:
+        """Step."""
+        self.s_out.send(self.given.recv())
+
+
+@implements(proc=Feed, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("floating_pt")
+class FeedFloat(PyLoihiProcessModel):  # type: ignore[misc]
+    """See `Feed`."""
+
+    given: PyInPort = LavaPyType(PyInPort.VEC_DENSE, float)
+    s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, float)
 
     def run_spk(self) -> None:
         """Step."""
