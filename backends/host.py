@@ -151,6 +151,16 @@ class ChildHost:
         with self._lock:
             self._stop()
 
+    def close_if_idle(self) -> bool:
+        """End the child unless a call is under way; return whether none was."""
+        idle = self._lock.acquire(blocking=False)
+        if idle:
+            try:
+                self._stop()
+            finally:
+                self._lock.release()
+        return idle
+
     def _ready(self) -> "_Child":
         """Return a living child that holds no unwanted programs."""
         if self._child is not None and not self._child.alive():

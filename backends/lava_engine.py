@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.host import ChildHost
+from backends.host import Answer, ChildHost
 from simulators.loihi import LoihiEngine
 from simulators.loihi_connections import Conv, Dense, Sparse
 from simulators.loihi_network import LoihiNetwork
@@ -47,8 +47,6 @@ class LavaEngine(LoihiEngine):
         self._number = host.open(
             {"arithmetic": "fixed", "runtime": runtime, **network_parts(network)}
         )
-        self.wall_s = 0.0
-        """Seconds that the last run took in the child."""
 
     def run(
         self,
@@ -57,16 +55,30 @@ class LavaEngine(LoihiEngine):
         record: Collection[str] = (),
         deadline_s: float = 60.0,
     ) -> Trace:
-        """Step the network; see `LoihiEngine.run`. Lava does not say what overflowed.
+        """Step the network; see `LoihiEngine.run` and `ChildHost.run`."""
+        return self.timed_run(inputs, state, record, deadline_s)[0]
+
+    def timed_run(
+        self,
+        inputs: Mapping[str, NDArray[np.generic]],
+        state: State | None,
+        record: Collection[str],
+        deadline_s: float,
+    ) -> tuple[Trace, float]:
+        """Step the network and say how many seconds it took in the child.
+
+        Lava does not say what overflowed.
 
         Raises:
+            InvalidInput: naming the input, state or record that does not fit.
             RunTimeout, RunFailed: as `ChildHost.run`.
         """
         drive, held, kept = self._begin(inputs, state, record)
         batch, steps = next(iter(drive.values())).shape[:2]
         if not batch or not steps:
-            return kept.trace(held)
-        reply = self._asked(drive, held, record, deadline_s)
+            return kept.trace(held), 0.0
+        answer = self._asked(drive, held, record, deadline_s)
+        reply = answer.reply
         spikes = {name: values.astype(np.int64) for name, values in reply["spikes"].items()}
         for step in range(steps):
             now = {name: values[:, step] for name, values in (drive | spikes).items()}
@@ -75,7 +87,8 @@ class LavaEngine(LoihiEngine):
                 kept.synaptic_events += events
             kept.take(step, now, {key: v[:, step] for key, v in reply["recorded"].items()})
         kept.overflows.clear()
-        return kept.trace({key: _integers(reply["state"][key], held[key]) for key in held})
+        after = {key: _integers(reply["state"][key], held[key]) for key in held}
+        return kept.trace(after), answer.wall_s
 
     def _asked(
         self,
@@ -83,16 +96,14 @@ class LavaEngine(LoihiEngine):
         state: State,
         record: Collection[str],
         deadline_s: float,
-    ) -> Any:
+    ) -> Answer:
         reads = {one.source for one in self.network.outputs if one.reads == "v"}
         request = {
             "inputs": {name: values.astype(np.int32) for name, values in drive.items()},
             "state": dict(state),
             "record": sorted(reads | {one.name for one in self._recorded(record)}),
         }
-        answer = self._host.run(self._number, request, deadline_s)
-        self.wall_s = answer.wall_s
-        return answer.reply
+        return self._host.run(self._number, request, deadline_s)
 
     def forget(self) -> None:
         """Drop the network; the child frees it before the next call."""

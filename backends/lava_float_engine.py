@@ -37,8 +37,6 @@ class LavaFloatEngine:
         self._nodes = {node.name: node for node in plan.nodes}
         self._fan_out = _fan_out(self._network.parts)
         self._number = host.open({"runtime": runtime, **self._network.parts})
-        self.wall_s = 0.0
-        """Seconds that the last run took in the child."""
 
     def run(
         self,
@@ -47,7 +45,17 @@ class LavaFloatEngine:
         record: Collection[str] = (),
         deadline_s: float = 60.0,
     ) -> Trace:
-        """Step the network; see `ReferenceEngine.run`.
+        """Step the network; see `ReferenceEngine.run` and `ChildHost.run`."""
+        return self.timed_run(inputs, state, record, deadline_s)[0]
+
+    def timed_run(
+        self,
+        inputs: Mapping[str, NDArray[np.generic]],
+        state: State | None,
+        record: Collection[str],
+        deadline_s: float,
+    ) -> tuple[Trace, float]:
+        """Step the network and say how many seconds it took in the child.
 
         Raises:
             InvalidInput: naming the input, state or record that does not fit.
@@ -62,10 +70,10 @@ class LavaFloatEngine:
         for name, lines_of in self._network.inputs.items():
             lines[:, :, lines_of] = drive[name]
         if not batch or not steps:
-            shown, after = np.zeros((3, batch, steps, self._size)), begin
-        else:
-            shown, after = self._asked(lines, begin, deadline_s)
-        return self._trace(shown, after, wanted, lines)
+            shown = np.zeros((3, batch, steps, self._size))
+            return self._trace(shown, begin, wanted, lines), 0.0
+        shown, after, wall_s = self._asked(lines, begin, deadline_s)
+        return self._trace(shown, after, wanted, lines), wall_s
 
     @property
     def _size(self) -> int:
@@ -74,17 +82,17 @@ class LavaFloatEngine:
 
     def _asked(
         self, lines: NDArray[np.float64], begin: State, deadline_s: float
-    ) -> tuple[NDArray[np.float64], State]:
+    ) -> tuple[NDArray[np.float64], State, float]:
         request = {
             "inputs": {FEED: lines},
             "state": dict(begin),
             "record": [POPULATION],
         }
         answer = self._host.run(self._number, request, deadline_s)
-        self.wall_s, reply = answer.wall_s, answer.reply
+        reply = answer.reply
         registers = (reply["recorded"][f"{POPULATION}.{what}"] for what in ("i", "v"))
         shown = np.stack([reply["spikes"][POPULATION], *registers])
-        return shown, {key: reply["state"][key] for key in begin}
+        return shown, {key: reply["state"][key] for key in begin}, answer.wall_s
 
     def _fresh(self, batch: int) -> dict[str, NDArray[Any]]:
         (population,) = self._network.parts["populations"]

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from support.lava import installed
 from support.loihi import model_of, within_registers
 from support.profiles import FLOAT_PROFILES
 
@@ -50,6 +51,24 @@ class TestLoihiEmulator(BackendContract):
 
     def reference(self, network, inputs):
         return LoihiEngine(network.integers).run(inputs, record=["all"])
+
+
+@pytest.mark.full
+class TestLoihiLava(TestLoihiEmulator):
+    """The same networks, fewer of them: every test starts Lava anew."""
+
+    @classmethod
+    def make_backend(cls):
+        installed()
+        return Registry().backend("loihi-lava")
+
+    @pytest.fixture(params=range(2))
+    def network(self, request):
+        return IntegerNetwork(request.param)
+
+    def reference(self, network, inputs):
+        # Lava does not say what left its range.
+        return replace(super().reference(network, inputs), overflows={})
 
 
 class IntegerNetwork:
