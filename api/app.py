@@ -79,10 +79,11 @@ def create_app(
 
 
 def _add_routes(app: FastAPI) -> None:
+    # Plain Starlette routes: the body stays as it is. `openapi` documents them. A route is found
+    # by trying one after the other, so the one that is asked most comes first.
+    app.add_route("/v1/fuse", fuse, methods=["POST"])
     app.include_router(catalogue.router)
     app.include_router(health.router)
-    # Plain Starlette routes: the body stays as it is. `openapi` documents them.
-    app.add_route("/v1/fuse", fuse, methods=["POST"])
     app.add_route("/v1/check", check, methods=["POST"])
     app.add_route("/v1/compare", compare, methods=["POST"])
 

@@ -1,53 +1,93 @@
-"""Logging of a whole process: JSON lines in production, readable ones elsewhere."""
+"""Logging of a whole process: JSON lines in production, readable ones elsewhere.
+
+The service's own lines are written directly; those of libraries, which use the standard library's
+logging, get the same form.
+"""
 
 import logging
 import logging.config
+import sys
 from typing import Any
 
+import orjson
 import structlog
+from structlog.typing import EventDict, WrappedLogger
 
 from api.settings import Settings
 
 
 def configure_logging(settings: Settings) -> None:
     """Send structlog's and the standard library's log to standard error in one format."""
+    readable = settings.env == "development"
     handler = {"class": "logging.StreamHandler", "formatter": "line"}
     logging.config.dictConfig(
         {
             "version": 1,
             "disable_existing_loggers": False,
-            "formatters": {"line": _formatter(settings)},
+            "formatters": {"line": _formatter(readable)},
             "handlers": {"stderr": handler},
             "root": {"handlers": ["stderr"], "level": settings.log_level},
         }
     )
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *SHARED,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=False,
+        processors=[*_SHARED, _add_logger_name, *_render(readable)],
+        wrapper_class=structlog.make_filtering_bound_logger(settings.log_level),
+        logger_factory=_Readable if readable else _Lines,
+        cache_logger_on_first_use=True,
     )
 
 
-SHARED: tuple[Any, ...] = (
+class _Lines(structlog.BytesLogger):
+    """Writes bytes to standard error, a line a call."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(sys.stderr.buffer)
+        self.name = name
+
+
+class _Readable(structlog.WriteLogger):
+    """Writes text to standard error, a line a call."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(sys.stderr)
+        self.name = name
+
+
+_SHARED: tuple[Any, ...] = (
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
-    structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 )
 
 
-def _formatter(settings: Settings) -> dict[str, Any]:
-    final: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
-    if settings.env == "development":
-        final.append(structlog.dev.ConsoleRenderer())
-    else:
-        final += [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+def _add_logger_name(logger: WrappedLogger, _: str, event: EventDict) -> EventDict:
+    event["logger"] = logger.name
+    return event
+
+
+def _render(readable: bool) -> list[Any]:
+    if readable:
+        return [structlog.dev.ConsoleRenderer()]
+    return [
+        structlog.processors.dict_tracebacks,
+        structlog.processors.JSONRenderer(serializer=_json),
+    ]
+
+
+def _json(event: EventDict, **_: Any) -> bytes:
+    return orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS)
+
+
+def _formatter(readable: bool) -> dict[str, Any]:
+    *before, render = _render(readable)
+    if not readable:
+        render = structlog.processors.JSONRenderer()
     return {
         "()": structlog.stdlib.ProcessorFormatter,
-        "processors": final,
-        "foreign_pre_chain": [*SHARED, structlog.stdlib.ExtraAdder(allow=())],
+        "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *before, render],
+        "foreign_pre_chain": [
+            *_SHARED,
+            structlog.stdlib.add_logger_name,
+            structlog.stdlib.ExtraAdder(allow=()),
+        ],
     }

@@ -1,7 +1,7 @@
 """What is noted about a request while it is answered, for its log line and its metrics."""
 
+import os
 import re
-import uuid
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -33,9 +33,9 @@ class Notes:
 
 def make_notes(scope: Scope) -> Notes:
     """Return fresh notes on a request, kept in its scope."""
-    headers = dict(scope["headers"])
-    given = headers.get(b"x-request-id", b"").decode("latin-1")
-    notes = Notes(given if SANE_ID.fullmatch(given) else uuid.uuid4().hex)
+    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+    text = given.decode("latin-1")
+    notes = Notes(text if SANE_ID.fullmatch(text) else os.urandom(16).hex())
     scope[KEY] = notes
     return notes
 

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Collection, Mapping
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import orjson
@@ -21,6 +23,7 @@ from api.replies import (
 )
 from backends.energy import energy_report
 from backends.fuse import FusedAnswer, SampleCounts
+from fusion.contract import ExecutionContract
 from fusion.manifest import Manifest
 from fusion.model import FusionModel
 from fusion.window import FusedWindow, manifest_of
@@ -45,7 +48,7 @@ def fuse_reply(job: Job, answer: FusedAnswer, request_id: str, queue_s: float) -
         "request_id": request_id,
         "model": model_name(model),
         "target": job.target.name,
-        "contract": job.contract.as_dict(),
+        "contract": _contract_fields(job.contract),
         "seed": job.seed,
         "steps": answer.steps,
         "dt_s": job.contract.dt_s,
@@ -63,6 +66,11 @@ def fuse_reply(job: Job, answer: FusedAnswer, request_id: str, queue_s: float) -
         },
         "warnings": warnings_of(answer, manifest),
     }
+
+
+@lru_cache(maxsize=64)
+def _contract_fields(contract: ExecutionContract) -> dict[str, Any]:
+    return contract.as_dict()
 
 
 def model_name(model: FusionModel) -> ModelName:

@@ -109,7 +109,7 @@ class Runner:
 
     def _encoded(self, asked: Asked, answer: FusedAnswer, queue_s: float) -> Reply:
         job = asked.job
-        self._observe(job, answer, queue_s)
+        self._metrics.observe_answer(job.shelved.model.name, job.target.name, answer, queue_s)
         reply = job.encode(job, answer, asked.request_id, queue_s)
         if self._shadow is not None:
             outputs = self.wiring(job.shelved.model, job.contract).outputs
@@ -146,16 +146,3 @@ class Runner:
             values = {name: sizes[name] * len(what) for name, what in recordable(plan).items()}
             self._wirings[model.digest] = Wiring(output_populations(plan), values)
         return self._wirings[model.digest]
-
-    def _observe(self, job: Job, answer: FusedAnswer, queue_s: float) -> None:
-        model, target = job.shelved.model.name, job.target.name
-        metrics = self._metrics
-        for window in answer.windows:
-            metrics.observe_quality(model, target, window.quality)
-            for sensor, report in window.reports.items():
-                metrics.spikes.labels(model, target, "input").inc(report.events)
-                metrics.outside_events.labels(model, sensor).inc(report.outside)
-        metrics.spikes.labels(model, target, "network").inc(sum(answer.counts.spikes.values()))
-        metrics.synaptic_events.labels(model, target).inc(answer.counts.synaptic_events)
-        metrics.run_seconds.labels(model, target).observe(answer.run_s)
-        metrics.queue_seconds.labels(target).observe(queue_s)

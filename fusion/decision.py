@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 
 from fusion.manifest import Head
 
@@ -39,15 +38,30 @@ def read_logits(output: NDArray[np.floating], head: Head, dt_s: float) -> Array:
 
 def log_posterior(logits: Array, temperature: float) -> Array:
     """Return log p(label) from logits [..., labels], after dividing by the temperature."""
-    return np.asarray(log_softmax(logits / temperature, axis=-1), np.float64)
+    return _log_softmax(logits / temperature)
 
 
 def product_of_experts(log_posteriors: Mapping[str, Array], labels: int) -> Array:
     """Return the fused log-posterior [labels]; without any sensor the uniform prior."""
+    return _log_softmax(_total(log_posteriors, labels))
+
+
+def _total(log_posteriors: Mapping[str, Array], labels: int, without: str | None = None) -> Array:
+    """Return the sum over all sensors but one."""
     total = np.zeros(labels)
     for name in sorted(log_posteriors):  # a fixed order of addition, whatever the caller's
-        total = total + log_posteriors[name]
-    return np.asarray(log_softmax(total), np.float64)
+        if name != without:
+            total += log_posteriors[name]
+    return total
+
+
+def _log_softmax(x: Array) -> Array:
+    """Return x − log Σ exp x over the last axis, from x less its largest.
+
+    SciPy's does the same, and spends ten times as long on what else it can be given.
+    """
+    shifted = x - x.max(axis=-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)), np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +91,12 @@ class Decision:
 
 def decide(log_posteriors: Mapping[str, Array], labels: int) -> Decision:
     """Fuse the log-posteriors [labels] of the sensors that took part, none included."""
-    fused = product_of_experts(log_posteriors, labels)
+    totals = [_total(log_posteriors, labels, name) for name in (None, *log_posteriors)]
+    fused, *rest = _log_softmax(np.array(totals))
     best = int(np.argmax(fused))
-    contributions = {}
-    for name in log_posteriors:
-        rest = {other: value for other, value in log_posteriors.items() if other != name}
-        contributions[name] = float(fused[best] - product_of_experts(rest, labels)[best])
+    contributions = {
+        name: float(fused[best] - others[best])
+        for name, others in zip(log_posteriors, rest, strict=True)
+    }
     by_sensor = {name: np.exp(value) for name, value in log_posteriors.items()}
     return Decision(np.exp(fused), by_sensor, contributions)

@@ -62,31 +62,33 @@ class EventStream:
         Raises:
             InvalidInput: naming the field and the first offending event.
         """
-        times = _whole_numbers(t_us, np.dtype(np.int64), f"{field}.times_us")
-        channels = _whole_numbers(channel, np.dtype(np.int64), f"{field}.channels")
+        times = _whole_numbers(t_us, f"{field}.times_us").astype(np.int64, copy=False)
+        channels = _whole_numbers(channel, f"{field}.channels")
         _same_length(times, channels, field, "channels")
         _check_times(times, f"{field}.times_us")
         _check_channels(channels, size, f"{field}.channels")
         values = None if value is None else _finite(value, times, field)
-        return cls(times, channels.astype(np.int32), values, size)
+        return cls(times, channels.astype(np.int32, copy=False), values, size)
 
 
-def _whole_numbers(values: ArrayLike, dtype: np.dtype[np.int64], field: str) -> NDArray[np.int64]:
+def _whole_numbers(values: ArrayLike, field: str) -> NDArray[np.signedinteger]:
     try:
         array = np.asarray(values)
     except (ValueError, OverflowError) as error:
         raise InvalidInput(field, f"not a flat list of numbers: {error}") from None
     if array.ndim != 1:
         raise InvalidInput(field, f"must be a flat list, got shape {list(array.shape)}")
+    if array.dtype.kind == "i":
+        return array
     if array.size == 0:
-        return np.empty(0, dtype)
-    if array.dtype.kind == "u" and int(array.max()) > np.iinfo(dtype).max:
-        index = int(array.argmax())
-        raise InvalidInput(f"{field}[{index}]", f"{array[index]} does not fit 64-bit integers")
-    if array.dtype.kind not in "iu":
-        nearest = "send whole microseconds" if field.endswith("times_us") else None
-        raise InvalidInput(field, f"must hold 64-bit integers, got {array.dtype}", nearest)
-    return array.astype(dtype, copy=False)
+        return np.empty(0, np.int64)
+    if array.dtype.kind == "u":
+        if int(array.max()) > np.iinfo(np.int64).max:
+            index = int(array.argmax())
+            raise InvalidInput(f"{field}[{index}]", f"{array[index]} does not fit 64-bit integers")
+        return array.astype(np.int64)
+    nearest = "send whole microseconds" if field.endswith("times_us") else None
+    raise InvalidInput(field, f"must hold 64-bit integers, got {array.dtype}", nearest)
 
 
 def _same_length(
@@ -101,9 +103,12 @@ def _same_length(
 
 
 def _check_times(times: NDArray[np.int64], field: str) -> None:
-    if times.size == 0:
+    # In ascending times the first is the least and the last the largest.
+    if times.size == 0 or not (
+        times[0] < 0 or times[-1] > LAST_TIME_US or (times[1:] < times[:-1]).any()
+    ):
         return
-    if times[0] < 0 or times.min() < 0:
+    if times.min() < 0:
         index = int(np.flatnonzero(times < 0)[0])
         raise InvalidInput(
             f"{field}[{index}]",
@@ -117,23 +122,21 @@ def _check_times(times: NDArray[np.int64], field: str) -> None:
             f"{times[index]} is beyond 2**53",
             "count microseconds from the start of the recording",
         )
-    backward = np.flatnonzero(np.diff(times) < 0)
-    if backward.size:
-        index = int(backward[0]) + 1
-        raise InvalidInput(
-            f"{field}[{index}]",
-            f"{times[index]} comes after {times[index - 1]}: times must not decrease",
-            "sort the events by time, channels and values along with them",
-        )
+    index = int(np.flatnonzero(times[1:] < times[:-1])[0]) + 1
+    raise InvalidInput(
+        f"{field}[{index}]",
+        f"{times[index]} comes after {times[index - 1]}: times must not decrease",
+        "sort the events by time, channels and values along with them",
+    )
 
 
-def _check_channels(channels: NDArray[np.int64], size: int, field: str) -> None:
-    bad = np.flatnonzero((channels < 0) | (channels >= size))
-    if bad.size:
-        index = int(bad[0])
-        raise InvalidInput(
-            f"{field}[{index}]", f"{channels[index]} is out of range", f"0 to {size - 1}"
-        )
+def _check_channels(channels: NDArray[np.signedinteger], size: int, field: str) -> None:
+    if channels.size == 0 or (channels.min() >= 0 and channels.max() < size):
+        return
+    index = int(np.flatnonzero((channels < 0) | (channels >= size))[0])
+    raise InvalidInput(
+        f"{field}[{index}]", f"{channels[index]} is out of range", f"0 to {size - 1}"
+    )
 
 
 def _finite(value: ArrayLike, times: NDArray[np.int64], field: str) -> NDArray[np.float32]:

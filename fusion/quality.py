@@ -38,7 +38,7 @@ class Quality:
 def certainty(posterior: Array) -> float:
     """Return 1 − H(p)/ln K of a posterior [K]: 0 when uniform, 1 when one label is sure."""
     p = posterior[posterior > 0]
-    entropy = -float(np.sum(p * np.log(p)))
+    entropy = -float((p * np.log(p)).sum())
     return min(1.0, max(0.0, 1.0 - entropy / math.log(posterior.size)))
 
 
@@ -49,9 +49,10 @@ def conflict(posteriors: Mapping[str, Array]) -> float:
     certainty, so two unsure sensors do not conflict.
     """
     worst = 0.0
-    for first, second in combinations(posteriors.values(), 2):
-        overlap = min(1.0, float(np.sum(np.sqrt(first * second))))
-        worst = max(worst, min(certainty(first), certainty(second)) * (1.0 - overlap))
+    sure = {name: certainty(posterior) for name, posterior in posteriors.items()}
+    for first, second in combinations(posteriors, 2):
+        overlap = min(1.0, float(np.sqrt(posteriors[first] * posteriors[second]).sum()))
+        worst = max(worst, min(sure[first], sure[second]) * (1.0 - overlap))
     return worst
 
 

@@ -39,23 +39,27 @@ async def read_body(request: Request, max_bytes: int) -> Body:
     """
     headers = request.headers
     announced = headers.get("content-length", "")
-    too_large = BodyTooLarge("body", "is too large", f"at most {max_bytes} bytes")
     if announced.isdecimal() and len(announced) < 19 and int(announced) > max_bytes:
-        raise too_large
-    content = bytearray()
+        raise _too_large(max_bytes)
+    chunks, length = [], 0
     try:
         async for chunk in request.stream():
-            content += chunk
-            if len(content) > max_bytes:
-                raise too_large
+            chunks.append(chunk)
+            length += len(chunk)
+            if length > max_bytes:
+                raise _too_large(max_bytes)
     except ClientDisconnect:
         raise ClientGone("the caller closed the connection while sending") from None
     return Body(
-        bytes(content),
+        b"".join(chunks),
         headers.get("content-type", "").partition(";")[0].strip().lower(),
         headers.get("content-encoding", "").strip().lower(),
         headers.get(HEADER_LENGTH),
     )
+
+
+def _too_large(max_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge("body", "is too large", f"at most {max_bytes} bytes")
 
 
 async def parsed(request: Request, body: Body, parse: Callable[[], _T]) -> _T:
