@@ -16,11 +16,20 @@ from starlette.responses import Response
 
 from api import openapi
 from api.draining import drain_on_signal
-from api.errors import ClientGone, QueueFull, make_problem, problem_response, respond
+from api.errors import (
+    ClientGone,
+    NotSupported,
+    QueueFull,
+    make_problem,
+    problem_response,
+    respond,
+)
 from api.logs import configure_logging
 from api.metrics import forget_dead_workers
 from api.middleware import Observed
 from api.notes import notes_of
+from api.oip.inference import OpenInference
+from api.oip.routes import make_routes
 from api.routes import catalogue, health
 from api.routes.check import check
 from api.routes.compare import compare
@@ -63,13 +72,15 @@ def create_app(
         shelf or Shelf(settings.models_dir),
         metrics_registry or CollectorRegistry(),
     )
+    protocol = OpenInference(service)
     app = FastAPI(
         title="SNN Fusion",
         version=version("snn-fusion"),
         description="Sensor events and a spiking network in, the fused answer out.",
-        lifespan=_lifespan(service, own_signals),
+        lifespan=_lifespan(service, protocol, own_signals),
     )
     app.state.service = service
+    app.state.open_inference = protocol
     _add_routes(app)
     _add_error_handlers(app)
     openapi.install(app)
@@ -86,6 +97,7 @@ def _add_routes(app: FastAPI) -> None:
     app.include_router(health.router)
     app.add_route("/v1/check", check, methods=["POST"])
     app.add_route("/v1/compare", compare, methods=["POST"])
+    app.router.routes.extend(make_routes())
 
 
 def serve_app(settings: Settings) -> FastAPI:
@@ -101,7 +113,7 @@ def from_environment() -> FastAPI:
 
 
 def _lifespan(
-    service: Service, own_signals: bool
+    service: Service, protocol: OpenInference, own_signals: bool
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -114,6 +126,7 @@ def _lifespan(
         finally:
             service.health.drain()
             warm_up.cancel()
+            protocol.close()
             try:
                 async with asyncio.timeout(service.settings.shutdown_s):
                     await asyncio.to_thread(service.close)
@@ -124,7 +137,7 @@ def _lifespan(
 
 
 def _add_error_handlers(app: FastAPI) -> None:
-    for kind in (FusionError, BackendError, InvalidTarget, ClientGone, QueueFull):
+    for kind in (FusionError, BackendError, InvalidTarget, ClientGone, NotSupported, QueueFull):
         app.add_exception_handler(kind, _known)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _validation)
@@ -133,28 +146,30 @@ def _add_error_handlers(app: FastAPI) -> None:
 async def _known(request: Request, error: Exception) -> Response:
     if isinstance(error, BackendError) and str(error) != told(error):
         log.warning("target failed", error=str(error))
-    return problem_response(error, notes_of(request).request_id)
+    return problem_response(error, notes_of(request))
 
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    notes = notes_of(request)
     phrase = HTTPStatus(error.status_code).phrase
     detail = f"{request.method} {request.url.path}: {error.detail}"
     kind = phrase.lower().replace(" ", "-")
-    reply = make_problem(error.status_code, kind, phrase, detail, notes_of(request).request_id)
-    return respond(reply, error.headers)
+    reply = make_problem(error.status_code, kind, phrase, detail, notes.request_id)
+    return respond(reply, notes, error.headers)
 
 
 async def _validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
+    notes = notes_of(request)
     field = ".".join(str(part) for part in first["loc"])
     reply = make_problem(
         422,
         "invalid-input",
         "The request cannot be used as it is",
         f"{field}: {first['msg']}",
-        notes_of(request).request_id,
+        notes.request_id,
     )
     reply["field"] = field
-    return respond(reply)
+    return respond(reply, notes)

@@ -1,6 +1,7 @@
 """What can go wrong with a request, and the one table from exceptions to HTTP statuses.
 
-Replies are problem details (RFC 9457), `application/problem+json`.
+Replies are problem details (RFC 9457), `application/problem+json`; under `/v2` they are what the
+Open Inference Protocol says, `{"error": text}`.
 """
 
 import math
@@ -10,6 +11,7 @@ from typing import NotRequired, TypedDict
 import orjson
 from starlette.responses import Response
 
+from api.notes import Notes
 from backends.errors import (
     Diverged,
     ModelRejected,
@@ -20,7 +22,7 @@ from backends.errors import (
     told,
 )
 from backends.registry import InvalidTarget
-from fusion.errors import FusionError, InvalidContract, InvalidInput, InvalidModel
+from fusion.errors import FusionError, InvalidContract, InvalidInput, InvalidModel, NotLoaded
 
 PROBLEM_JSON = "application/problem+json"
 
@@ -76,6 +78,10 @@ class QueueFull(Exception):
         super().__init__(f"{waiting} requests already wait for {target!r}")
 
 
+class NotSupported(Exception):
+    """This deployment does not do what the caller asks for."""
+
+
 class ViolationReply(TypedDict):
     """One limit that the request or the model exceeds."""
 
@@ -116,6 +122,8 @@ STATUSES: Mapping[type[Exception], tuple[int, str, str]] = {
     RunFailed: (502, "run-failed", "The run broke off"),
     TargetUnavailable: (503, "target-unavailable", "The target cannot be used"),
     InvalidTarget: (503, "target-unavailable", "The target cannot be used"),
+    NotLoaded: (503, "not-loaded", "The model is not loaded"),
+    NotSupported: (501, "not-supported", "This is not done here"),
     QueueFull: (503, "queue-full", "Too many requests wait"),
 }
 """Exception → status, problem type and title; a class stands before its bases."""
@@ -131,12 +139,12 @@ def status_of(error: Exception) -> tuple[int, str, str]:
     return UNEXPECTED
 
 
-def problem_response(error: Exception, request_id: str) -> Response:
+def problem_response(error: Exception, notes: Notes) -> Response:
     """Return the reply to a request that failed; what is unexpected stays out of it."""
     status, kind, title = status_of(error)
     known = status != UNEXPECTED[0]
     detail = told(error) if known else "the log holds the details under this request id"
-    reply = make_problem(status, kind, title, detail, request_id)
+    reply = make_problem(status, kind, title, detail, notes.request_id)
     if isinstance(error, FusionError):
         reply["field"] = error.field
         if error.nearest:
@@ -153,7 +161,7 @@ def problem_response(error: Exception, request_id: str) -> Response:
     headers = {}
     if isinstance(error, QueueFull):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
-    return respond(reply, headers)
+    return respond(reply, notes, headers)
 
 
 def make_problem(status: int, kind: str, title: str, detail: str, request_id: str) -> ProblemReply:
@@ -167,8 +175,13 @@ def make_problem(status: int, kind: str, title: str, detail: str, request_id: st
     }
 
 
-def respond(reply: ProblemReply, headers: Mapping[str, str] | None = None) -> Response:
-    """Return a problem as an HTTP reply."""
+def respond(
+    reply: ProblemReply, notes: Notes, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return a problem as an HTTP reply, told as the caller's protocol tells it."""
+    if notes.open_inference:
+        content = orjson.dumps({"error": reply["detail"]})
+        return Response(content, reply["status"], headers, "application/json")
     return Response(orjson.dumps(reply), reply["status"], headers, PROBLEM_JSON)
 
 

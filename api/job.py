@@ -69,24 +69,38 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job(Prepared):
-    """A fuse request that is ready to run.
+class Placed(Prepared):
+    """What every request to run something on one target has.
 
     Attributes:
         target: where it runs.
-        window: what its sensors recorded, on the Input nodes.
         record: nodes that the caller wants recorded.
         seed: the caller's, echoed.
         parse_s: seconds that parsing took.
+    """
+
+    target: Target
+    record: Sequence[str]
+    seed: int | None
+    parse_s: float
+
+    @property
+    def decode_s(self) -> float:
+        """Seconds that decoding took."""
+        return self.parse_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job(Placed):
+    """A fuse request that is ready to run.
+
+    Attributes:
+        window: what its sensors recorded, on the Input nodes.
         encode: makes the reply of the job, its answer, the request's id and the seconds it waited:
             what differs between the protocols that it may have come by.
     """
 
-    target: Target
     window: Window
-    record: Sequence[str]
-    seed: int | None
-    parse_s: float
     encode: Callable[["Job", FusedAnswer, str, float], Reply]
 
     @property

@@ -36,20 +36,20 @@ class Observed:
             await self._app(scope, receive, send)
             return
         exchange = _Exchange(make_notes(scope), scope, send, self._observe)
-        request_id = exchange.notes.request_id
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        notes = exchange.notes
+        with structlog.contextvars.bound_contextvars(request_id=notes.request_id):
             try:
                 await self._app(scope, receive, exchange.send)
             except Exception as error:
                 log.exception("request failed unexpectedly")
                 if not exchange.status:
-                    await problem_response(error, request_id)(scope, receive, exchange.send)
+                    await problem_response(error, notes)(scope, receive, exchange.send)
             finally:
                 exchange.end()
 
     def _observe(self, exchange: "_Exchange", seconds: float) -> None:
         path, method = exchange.scope["path"], exchange.scope["method"]
-        route = path if path in self._paths else "unmatched"
+        route = exchange.notes.route or (path if path in self._paths else "unmatched")
         self._metrics.observe_request(route, method, exchange.status, seconds)
         tell = log.debug if path.startswith(QUIET) else log.info
         tell(

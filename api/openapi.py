@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from api import replies
 from api.errors import PROBLEM_JSON, ProblemReply, ViolationReply
 from api.framing import BINARY, JSON
+from api.oip import openapi as oip
 from api.openapi_examples import (
     BINARY_TEXT,
     BODY,
@@ -60,7 +61,9 @@ def make_document(app: FastAPI) -> dict[str, Any]:
     made["paths"]["/v1/fuse"] = {"post": fuse_operation()}
     made["paths"]["/v1/compare"] = {"post": compare_operation()}
     made["paths"]["/v1/check"] = {"post": check_operation()}
-    made.setdefault("components", {}).setdefault("schemas", {}).update(schemas())
+    made["paths"] |= oip.paths()
+    # The protocol's own first: both know tensors, and only `schemas` says what their data is.
+    made.setdefault("components", {}).setdefault("schemas", {}).update(oip.schemas() | schemas())
     return made
 
 

@@ -146,3 +146,7 @@ class Runner:
             values = {name: sizes[name] * len(what) for name, what in recordable(plan).items()}
             self._wirings[model.digest] = Wiring(output_populations(plan), values)
         return self._wirings[model.digest]
+
+    def forget(self, model: FusionModel) -> None:
+        """Drop what is kept for a model."""
+        self._wirings.pop(model.digest, None)

@@ -94,14 +94,16 @@ class Service:
         try:
             for shelved in self.shelf.models.values():
                 if shelved.model.manifest is not None:
-                    self._make_ready(shelved.model)
+                    self.make_ready(shelved.model)
             self.health.started = True
         except Exception as error:
             self.health.failure = f"the warm-up broke off: {type(error).__name__}"
             log.exception("warm-up broke off")
 
-    def _make_ready(self, model: FusionModel) -> None:
+    def make_ready(self, model: FusionModel) -> None:
+        """Compile a model for the default target; a problem is kept under its name in `health`."""
         name = self.settings.target
+        self.health.problems.pop(model.name, None)
         try:
             contract = model.contract()
             self.programs.get(model, name, contract)
@@ -109,6 +111,12 @@ class Service:
         except (FusionError, BackendError, InvalidTarget) as error:  # others may well be served
             self.health.problems[model.name] = told(error)
             log.warning("model not ready", model=model.name, target=name, error=str(error))
+
+    def forget(self, model: FusionModel) -> None:
+        """Drop what is kept for a model."""
+        self.programs.drop(model.digest)
+        self.runner.forget(model)
+        self.health.problems.pop(model.name, None)
 
     def close(self) -> None:
         """Drop waiting work and end every program, child processes included."""

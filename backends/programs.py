@@ -68,6 +68,12 @@ class ProgramCache:
         """
         return self._registry.target(name)
 
+    def drop(self, digest: str) -> None:
+        """Forget every program of a model; each is freed when the last run on it has ended."""
+        with self._lock:
+            for key in [key for key in self._programs if key[0] == digest]:
+                del self._programs[key]
+
     def close(self) -> None:
         """Close every program."""
         with self._lock:

@@ -18,11 +18,12 @@ Array = NDArray[np.float64]
 def read_logits(output: NDArray[np.floating], head: Head, dt_s: float) -> Array:
     """Return a head's logits [batch, labels] from its output [batch, steps, labels].
 
-    `read_at_s` names the number of whole steps that count: step ⌈read_at/dt⌉ − 1 is the last.
+    `read_at_s` names the number of whole steps that count, at least one: step ⌈read_at/dt⌉ − 1 is
+    the last.
     """
     steps = output.shape[1]
     if head.read_at_s is not None:
-        steps = min(steps, int(np.ceil(head.read_at_s / dt_s - 1e-9)))
+        steps = min(steps, max(1, int(np.ceil(head.read_at_s / dt_s - 1e-9))))
     seen = output[:, :steps].astype(np.float64)
     if head.readout == "last":
         return seen[:, -1]
@@ -69,19 +70,24 @@ class Decision:
     """One fused answer.
 
     Attributes:
-        posterior: fused p(label) [labels].
+        log_posterior: fused log p(label) [labels].
         by_sensor: sensor → its own p(label) [labels], for the sensors that took part.
         contributions: sensor → log p(ŷ | all) − log p(ŷ | all but this one), nats.
     """
 
-    posterior: Array
+    log_posterior: Array
     by_sensor: Mapping[str, Array]
     contributions: Mapping[str, float]
 
     @property
+    def posterior(self) -> Array:
+        """Fused p(label) [labels]."""
+        return np.asarray(np.exp(self.log_posterior), np.float64)
+
+    @property
     def best(self) -> int:
         """Index ŷ of the most probable label, the first of equals."""
-        return int(np.argmax(self.posterior))
+        return int(np.argmax(self.log_posterior))
 
     @property
     def confidence(self) -> float:
@@ -99,4 +105,4 @@ def decide(log_posteriors: Mapping[str, Array], labels: int) -> Decision:
         for name, others in zip(log_posteriors, rest, strict=True)
     }
     by_sensor = {name: np.exp(value) for name, value in log_posteriors.items()}
-    return Decision(np.exp(fused), by_sensor, contributions)
+    return Decision(fused, by_sensor, contributions)

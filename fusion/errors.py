@@ -3,7 +3,8 @@
 FusionError
 ├── InvalidInput     what the caller sent (events, samples, rasters, choices)
 ├── InvalidModel     a model: its graph, its manifest or its container
-└── InvalidContract  an execution contract that misses a choice or holds an impossible one
+├── InvalidContract  an execution contract that misses a choice or holds an impossible one
+└── NotLoaded        a model that was taken off the shelf
 
 Each names the place (`field`), says what is wrong there, and where one is known, the nearest thing
 that would work. The domain knows no HTTP: `api` maps exceptions to statuses in one table.
@@ -37,6 +38,10 @@ class InvalidModel(FusionError):
 
 class InvalidContract(FusionError):
     """An execution contract misses a choice or holds one that cannot be."""
+
+
+class NotLoaded(FusionError):
+    """The model was unloaded, and has to be loaded before it can be used."""
 
 
 def in_words(error: BaseException) -> str:

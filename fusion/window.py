@@ -85,8 +85,8 @@ def manifest_of(model: FusionModel) -> Manifest:
 
 
 def window_steps(manifest: Manifest, dt_s: float) -> int:
-    """Return the number of time steps that cover the model's window."""
-    return math.ceil(manifest.window.length_s / dt_s - 1e-9)
+    """Return the number of time steps that cover the model's window, at least one."""
+    return max(1, math.ceil(manifest.window.length_s / dt_s - 1e-9))
 
 
 def encode_window(

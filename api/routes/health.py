@@ -53,12 +53,7 @@ async def live() -> Response:
 )
 async def ready(request: Request) -> Response:
     """Say whether requests should be sent here."""
-    service = service_of(request)
-    reasons = service.health.pending
-    if service.health.draining:
-        reasons.append("draining")
-    reasons += await service.housekeeping.submit(partial(_unusable, service))
-    return _probe(reasons)
+    return _probe(await readiness(service_of(request)))
 
 
 @router.get("/metrics", response_class=Response)
@@ -67,6 +62,14 @@ async def metrics(request: Request) -> Response:
     service = service_of(request)
     text = await service.housekeeping.submit(service.metrics.exposition)
     return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def readiness(service: Service) -> list[str]:
+    """Return why requests should not be sent here, nothing if they should."""
+    reasons = service.health.pending
+    if service.health.draining:
+        reasons.append("draining")
+    return reasons + await service.housekeeping.submit(partial(_unusable, service))
 
 
 def _unusable(service: Service) -> list[str]:

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from support.api_models import body
+from support.api_models import CAM_EVENTS, body
 from support.api_schema import misfits
 
 
@@ -50,6 +50,53 @@ def test_problems_are_as_documented(server, document, sent, status):
 def test_every_other_reply_is_as_documented(server, document, path):
     reply = server.client.get(path)
     assert misfits(reply.json(), schema_of(document, path), document, path) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("/v2", {}),
+        ("/v2/health/live", {}),
+        ("/v2/health/ready", {}),
+        ("/v2/models/stats", {}),
+        ("/v2/models/{model}", {"model": "listening"}),
+        ("/v2/models/{model}/ready", {"model": "listening"}),
+        ("/v2/models/{model}/config", {"model": "listening"}),
+        ("/v2/models/{model}/versions/{version}/stats", {"model": "listening", "version": "2"}),
+    ],
+)
+def test_replies_of_the_open_inference_protocol_are_as_documented(server, document, path, named):
+    reply = server.client.get(path.format(**named))
+    assert reply.status_code == 200
+    assert misfits(reply.json(), schema_of(document, path), document, path) == []
+
+
+def test_inferences_and_the_repository_are_as_documented(server, document):
+    inputs = [
+        {"name": f"cam.{part}", "datatype": datatype, "shape": [7], "data": CAM_EVENTS[part]}
+        for part, datatype in (("times_us", "INT64"), ("channels", "INT32"))
+    ]
+    path = "/v2/models/{model}/infer"
+    content = document["paths"][path]["post"]["responses"]["200"]["content"]
+    assert set(content) == {"application/json", "application/octet-stream"}
+    reply = server.client.post(path.format(model="listening"), json={"inputs": inputs, "id": "7"})
+    schema = content["application/json"]["schema"]
+    assert misfits(reply.json(), schema, document, "reply") == []
+    assert misfits(content["application/json"]["example"], schema, document, "example") == []
+    body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+    assert misfits(body["example"], body["schema"], document, "example") == []
+    refused = server.client.post(path.format(model="nope"), json={"inputs": inputs})
+    schema = schema_of(document, path, "post", "404")
+    assert misfits(refused.json(), schema, document, "error") == []
+    path = "/v2/repository/index"
+    reply = server.client.post(path)
+    assert misfits(reply.json(), schema_of(document, path, "post"), document, "index") == []
+
+
+def test_every_route_is_documented(server, document):
+    plain = {getattr(route, "path", None) for route in server.app.routes}  # FastAPI tells of others
+    unlisted = {None, "/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc"}
+    assert plain - unlisted <= set(document["paths"])
 
 
 def test_the_examples_are_as_documented(server, document):

@@ -59,6 +59,15 @@ def test_contracts_have_programs_of_their_own_and_the_oldest_makes_room(model, r
     assert CountingBackend.compiled == 4
 
 
+def test_programs_of_a_dropped_model_are_made_anew(model, registry):
+    cache = ProgramCache(registry)
+    program = cache.get(model, "numpy", model.contract())
+    cache.drop("another digest")
+    assert cache.get(model, "numpy", model.contract()) is program
+    cache.drop(model.digest)
+    assert cache.get(model, "numpy", model.contract()) is not program
+
+
 def test_an_unknown_target_is_not_remembered(model):
     cache = ProgramCache(Registry())
     for _ in range(2):

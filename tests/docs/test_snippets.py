@@ -23,7 +23,7 @@ LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 def address():
     with running(load_settings()) as server:
         server.wait_until_ready()
-        yield str(server.client.base_url).rstrip("/")
+        yield str(server.client.base_url).rstrip("/").removeprefix("http://")
 
 
 def blocks(page):
@@ -43,7 +43,7 @@ def test_snippets_run(page, address, tmp_path):
         pytest.skip("the page calls curl, which is not on this machine")
     told = []
     for kind, written in blocks(page):
-        text = written.replace("http://127.0.0.1:8080", address).replace(".venv/bin/", "")
+        text = written.replace("127.0.0.1:8080", address).replace(".venv/bin/", "")
         if kind == "python":
             told.append(text)
         elif kind == "bash":

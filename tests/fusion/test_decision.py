@@ -75,6 +75,11 @@ def test_a_head_reads_up_to_its_step(readout, expected):
     assert read_logits(OUTPUT, head, 0.001).tolist() == [expected]
 
 
+def test_a_head_reads_at_least_one_step():
+    head = Head(sensor="a", node="a", read_at_s=0.003)
+    assert read_logits(OUTPUT, head, 1e9).tolist() == [[0, 1]]
+
+
 def test_a_head_without_read_step_reads_the_end():
     assert read_logits(OUTPUT, Head(sensor="a", node="a"), 0.001).tolist() == [[9, 9]]
 

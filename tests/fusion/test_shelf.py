@@ -1,7 +1,7 @@
 import pytest
 from support.models import small_manifest, write_model
 
-from fusion.errors import InvalidInput
+from fusion.errors import InvalidInput, InvalidModel, NotLoaded
 from fusion.shelf import Shelf
 
 
@@ -28,3 +28,63 @@ def test_an_empty_or_missing_folder_has_no_models(tmp_path):
     assert not Shelf(tmp_path / "none").models
     with pytest.raises(InvalidInput, match="unknown"):
         Shelf(tmp_path).find("small")
+
+
+def test_an_unloaded_model_is_told_apart_from_an_unknown_one(tmp_path):
+    write_model(tmp_path / "one")
+    shelf = Shelf(tmp_path)
+    assert shelf.unload("small").path == tmp_path / "one"
+    assert not shelf.models
+    assert set(shelf.unloaded) == {"small"}
+    with pytest.raises(NotLoaded, match="'small' is unloaded"):
+        shelf.find("small")
+    with pytest.raises(NotLoaded):
+        shelf.unload("small")
+    with pytest.raises(InvalidInput, match="'third' is unknown"):
+        shelf.unload("third")
+    assert shelf.load("small") is shelf.find("small")
+    assert not shelf.unloaded
+
+
+def test_a_model_is_unloaded_by_its_digest_too(tmp_path):
+    write_model(tmp_path / "one")
+    shelf = Shelf(tmp_path)
+    shelf.unload(shelf.find("small").model.digest)
+    assert set(shelf.unloaded) == {"small"}
+
+
+def test_a_model_is_read_again_from_where_it_was(tmp_path):
+    write_model(tmp_path / "one")
+    shelf = Shelf(tmp_path)
+    before = shelf.find("small")
+    write_model(tmp_path / "one", manifest=small_manifest() | {"version": "new"})
+    assert shelf.find("small") is before
+    assert shelf.load("small").model.manifest.version == "new"
+    assert shelf.find("small").model.manifest.version == "new"
+
+
+def test_a_model_that_broke_or_went_leaves_what_was_read(tmp_path):
+    write_model(tmp_path / "one")
+    shelf = Shelf(tmp_path)
+    before = shelf.find("small")
+    (tmp_path / "one" / "graph.nir").write_bytes(b"torn")
+    with pytest.raises(InvalidModel, match=r"graph\.nir"):
+        shelf.load("small")
+    write_model(tmp_path / "one", manifest=small_manifest() | {"name": "renamed"})
+    with pytest.raises(InvalidInput, match="'small' is not in the folder"):
+        shelf.load("small")
+    assert shelf.find("small") is before
+
+
+def test_a_new_model_is_found_by_its_name_and_a_mended_one_is_no_problem_any_more(tmp_path):
+    write_model(tmp_path / "one")
+    write_model(tmp_path / "bad", manifest=small_manifest() | {"labels": []})
+    shelf = Shelf(tmp_path)
+    assert len(shelf.problems) == 1
+    with pytest.raises(InvalidModel, match="labels"):
+        shelf.load("bad")
+    with pytest.raises(InvalidInput, match=r"'third' is not in the folder \(try: small\)"):
+        shelf.load("third")
+    write_model(tmp_path / "bad", manifest=small_manifest() | {"name": "third"})
+    assert shelf.load("third").path == tmp_path / "bad"
+    assert not shelf.problems

@@ -1,0 +1,117 @@
+"""The protocol's side of the service: models by name and version, inferences from body to reply."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from api.errors import UnknownName
+from api.framing import Body
+from api.job import Job
+from api.lanes import Lane
+from api.oip.description import Description, describe
+from api.oip.intake import Arrival, make_job, raw_inference
+from api.oip.rasters import RasterJob
+from api.oip.repository import unready, version_of
+from api.oip.requests import parse_inference
+from api.oip.statistics import Statistics
+from api.service import Service
+from fusion.errors import NotLoaded
+from fusion.shelf import ShelvedModel
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The model that a path names; `version` is None where the path has none."""
+
+    model: str
+    version: str | None
+
+
+class OpenInference:
+    """What the protocol's requests share; one for each process.
+
+    Args:
+        service: what all requests share.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.statistics = Statistics()
+        self.raster_lanes = {
+            name: Lane(f"{name} rasters", 1, service.settings.max_queue) for name in service.targets
+        }
+        self._descriptions: dict[str, Description] = {}
+
+    def close(self) -> None:
+        """Drop the rasters that wait."""
+        for lane in self.raster_lanes.values():
+            lane.close()
+
+    def find(self, place: Place) -> ShelvedModel:
+        """Return the model that a path names.
+
+        Raises:
+            UnknownName: if there is none, or not of this version.
+            NotLoaded: if it was unloaded.
+        """
+        shelved = self.service.find_model(place.model)
+        version = version_of(shelved.model)
+        if place.version not in (None, version):
+            problem = f"{place.model!r} has no version {place.version!r}"
+            raise UnknownName("version", problem, version or "the path without a version")
+        return shelved
+
+    def check_ready(self, place: Place) -> None:
+        """Return if a model takes inferences.
+
+        Raises:
+            UnknownName, NotLoaded: as `find`; or if it is not ready.
+        """
+        reason = unready(self.service, self.find(place).model)
+        if reason is not None:
+            raise NotLoaded("model", reason)
+
+    def describe(self, shelved: ShelvedModel) -> Description:
+        """Return the tensors of a model; raises InvalidModel if it cannot be run anywhere."""
+        digest = shelved.model.digest
+        if digest not in self._descriptions:
+            self._descriptions[digest] = describe(shelved.model)
+        return self._descriptions[digest]
+
+    def knows(self, name: str) -> bool:
+        """Return whether preparing an inference of this model takes next to no time."""
+        shelved = self.service.shelf.models.get(name)
+        return shelved is not None and shelved.model.digest in self._descriptions
+
+    def forget(self) -> None:
+        """Drop what is kept for models, of which one has changed."""
+        self._descriptions.clear()
+
+    def prepare(
+        self,
+        body: Body,
+        place: Place,
+        accept_encoding: str,
+        started: float,
+        note: Callable[[str, str], None],
+    ) -> Job | RasterJob:
+        """Return an inference ready to run; `note` is told its model and target.
+
+        Raises:
+            FusionError, UnknownTarget, NotSupported: if it cannot be run as it is.
+        """
+        shelved = self.find(place)
+        try:
+            arrival = Arrival(started, accept_encoding, note, self.statistics.succeed)
+            description = self.describe(shelved)
+            inference = parse_inference(body, self.service.settings.max_body_bytes)
+            if isinstance(inference, bytes):
+                inference = raw_inference(inference, description)
+            return make_job(self.service, shelved, description, inference, arrival)
+        except Exception:
+            self.fail(shelved, started)
+            raise
+
+    def fail(self, shelved: ShelvedModel, started: float) -> None:
+        """Count an inference that failed."""
+        self.statistics.fail(shelved.model, time.perf_counter() - started)

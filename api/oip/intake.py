@@ -1,0 +1,127 @@
+"""From an inference to a job: recordings go the way of fuse requests, rasters their own."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from msgspec import structs
+
+from api.errors import MalformedBody
+from api.intake import Parsed
+from api.job import Job
+from api.oip.description import Description
+from api.oip.rasters import RasterJob, are_rasters, check_limits, check_rasters, lead_of
+from api.oip.reply import Count, Wanted, encode_fused, want
+from api.oip.requests import BINARY_OUTPUT, Inference, InferRequest, fuse_request
+from api.requests import FuseRequest, TensorInput
+from api.service import Service, deadline
+from api.tensors import BINARY_SIZE, read_tensors
+from fusion.events import dt_ns
+from fusion.shelf import ShelvedModel
+from fusion.window import window_steps
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """How an inference arrived.
+
+    Attributes:
+        started: when, on the clock of `time.perf_counter`.
+        accept_encoding: the header of that name.
+        note: is told the model and the target.
+        count: counts the inference once its reply is made.
+    """
+
+    started: float
+    accept_encoding: str
+    note: Callable[[str, str], None]
+    count: Count
+
+
+def make_job(
+    service: Service,
+    shelved: ShelvedModel,
+    description: Description,
+    inference: Inference,
+    arrival: Arrival,
+) -> Job | RasterJob:
+    """Return an inference ready to run.
+
+    Raises:
+        FusionError, UnknownTarget: naming the field that is wrong or too large.
+        NotSupported: for sequences.
+    """
+    begun = time.perf_counter()
+    model, request = shelved.model, inference.request
+    fuse = fuse_request(request, request.inputs)
+    wanted = want(
+        inference, model, description, fuse.record, arrival.accept_encoding, arrival.count
+    )
+    record = list(dict.fromkeys([*fuse.record, *wanted.nodes]))
+    fuse = structs.replace(fuse, model=model.name, record=record)
+    if are_rasters(inference, description, bare=model.manifest is None):
+        return _raster_job(service, shelved, description, inference, fuse, wanted, arrival)
+    parsed = Parsed(fuse, inference.tensors)
+    encode = partial(encode_fused, wanted)
+    return service.make_job(parsed, arrival.started, begun, arrival.note, encode)
+
+
+def _raster_job(
+    service: Service,
+    shelved: ShelvedModel,
+    description: Description,
+    inference: Inference,
+    fuse: FuseRequest,
+    wanted: Wanted,
+    arrival: Arrival,
+) -> RasterJob:
+    begun = time.perf_counter()
+    model, target = shelved.model, service.find_target(fuse.target)
+    arrival.note(model.name, target.name)
+    contract = model.contract(fuse.profile, fuse.dt_s, fuse.contract)
+    dt_ns(contract.dt_s)
+    steps = window_steps(model.manifest, contract.dt_s) if model.manifest else None
+    rasters = check_rasters(inference, description, steps)
+    record = tuple(description.sizes) if "all" in fuse.record else tuple(fuse.record)
+    check_limits(lead_of(rasters), description, record, service.settings)
+    return RasterJob(
+        shelved=shelved,
+        target=target,
+        contract=contract,
+        record=fuse.record,
+        seed=fuse.seed,
+        deadline_s=deadline(fuse, target.max_run_s),
+        started=arrival.started,
+        parse_s=time.perf_counter() - begun,
+        rasters=rasters,
+        shapes=description.rasters,
+        wanted=wanted,
+    )
+
+
+def raw_inference(content: bytes, description: Description) -> Inference:
+    """Return the inference that a body of one raw FP32 raster, without JSON, stands for.
+
+    It is a batch of one, with as many steps as there are numbers for; its answer is raw, too.
+
+    Raises:
+        MalformedBody: if the model has several Input nodes, or the numbers do not fill steps.
+    """
+    if len(description.rasters) != 1:
+        field = "Inference-Header-Content-Length"
+        raise MalformedBody(field, "0 needs a model with a single Input node", "a JSON header")
+    ((name, shape),) = description.rasters.items()
+    step_bytes = 4 * math.prod(shape)
+    if not content or len(content) % step_bytes:
+        problem = f"has {len(content)} bytes, and a step of {name} {step_bytes}"
+        raise MalformedBody("body", problem, "whole steps of FP32")
+    tensor = TensorInput(
+        name=name,
+        datatype="FP32",
+        shape=[1, len(content) // step_bytes, *shape],
+        parameters={BINARY_SIZE: len(content)},
+    )
+    request = InferRequest(parameters={BINARY_OUTPUT: True}, inputs=[tensor])
+    return Inference(request, read_tensors(request.inputs, memoryview(content)))
