@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 PYTEST := $(BIN)/python -m pytest -q -n 2
 
-.PHONY: help demo serve test test-all lava platforms fuzz test-pythons lint train accuracy clean
+.PHONY: help demo serve test test-all lava drills platforms fuzz test-pythons lint train accuracy clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -39,6 +39,10 @@ test-all: $(VENV)/.installed ## everything; what needs an environment that canno
 	@touch $@
 
 lava: .venv-lava/.installed ## make the environment of the target loihi-lava
+
+TIMES ?= 1
+drills: $(VENV)/.installed lava ## kill, hang and starve the Lava child: make drills TIMES=100
+	PYTHONPATH=.:tests $(BIN)/python tests/drills/run.py --times $(TIMES)
 
 # torch comes first, because each platform would choose a build of its own.
 .venv-platforms/.installed: tests/platforms/requirements.txt

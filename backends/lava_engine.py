@@ -17,15 +17,26 @@ _KINDS = {Dense: "dense", Sparse: "sparse", Conv: "conv"}
 MODULE = "backends.lava.child:open_program"
 
 
-def lava_host(name: str, python: str, module: str = MODULE) -> ChildHost:
+def lava_host(
+    name: str,
+    python: str,
+    module: str = MODULE,
+    *,
+    environment: Mapping[str, str] | None = None,
+    open_s: float = 120.0,
+) -> ChildHost:
     """Return the host of a child in Lava's environment, for one program.
 
     Args:
         name: whom errors name.
         python: the interpreter of an environment with Lava 0.10.0.
         module: what the child runs.
+        environment: variables to set for the child.
+        open_s: seconds in which Lava has to build a network and start it.
     """
-    return ChildHost(name, module, python=python, open_s=120.0, shares_memory=True)
+    return ChildHost(
+        name, module, python=python, environment=environment, open_s=open_s, shares_memory=True
+    )
 
 
 class LavaEngine(LoihiEngine):

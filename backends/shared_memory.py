@@ -1,12 +1,14 @@
 """Shared-memory segments of a child's processes, which outlive them when they are killed.
 
-A child names its segments by a prefix of its own, and a file of that name is locked for as long as
-any process of it lives. So what a killed child left behind is told from what a living one uses.
+A child names its segments, and a folder for sockets among them, by a prefix of its own, and a file
+of that name is locked for as long as any process of it lives. So what a killed child left behind is
+told from what a living one uses.
 """
 
 import fcntl
 import os
 import secrets
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -60,4 +62,7 @@ def sweep() -> None:
 def _remove(prefix: str) -> None:
     for path in FOLDER.glob(f"{prefix}*"):
         with suppress(FileNotFoundError, PermissionError):
-            path.unlink()
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()

@@ -8,10 +8,12 @@ import os
 import secrets
 import shutil
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from multiprocessing import shared_memory
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -91,11 +93,18 @@ class _Remembered:
 
 
 def _name_segments() -> None:
-    """Have Lava's shared memory bear the host's prefix, by which it finds what a kill leaves."""
+    """Have Lava's shared memory and sockets bear the host's prefix, by which it removes them.
+
+    The sockets, which multiprocessing keeps in a folder for temporary files, go there too: the
+    usual place may be read-only, and what a killed process has there would stay.
+    """
     prefix = os.environ.get("SNN_FUSION_SHM_PREFIX")
     if prefix is not None:
         make = "_make_filename"  # the standard library has no public way
         setattr(shared_memory, make, lambda: f"/{prefix}{secrets.token_hex(4)}")
+        folder = Path(SHARED_MEMORY, f"{prefix}sockets")
+        folder.mkdir(mode=0o700, exist_ok=True)
+        tempfile.tempdir = str(folder)
 
 
 class _Runner:

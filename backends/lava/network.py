@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from backends.lava.processes import AHEAD, Feed, ShownLIF, ShownLIFReset  # first: see there
 
-from lava.proc.conv.process import Conv  # isort: skip
 from lava.proc.dense.process import Dense, DelayDense  # isort: skip
 from lava.proc.sparse.process import DelaySparse, Sparse  # isort: skip
 from lava.utils.weightutils import SignMode  # isort: skip
@@ -202,6 +201,8 @@ def _sparse(entry: Tree) -> _Connection:
 
 
 def _conv(entry: Tree) -> _Connection:
+    from lava.proc.conv.process import Conv  # noqa: PLC0415 (it imports all of scipy.signal)
+
     channels, *spatial = entry["input_shape"]
     # Lava flips the kernel, NIR does not; Lava's axes are out, rows, columns, in.
     weights = np.ascontiguousarray(entry["weights"].transpose(0, 2, 3, 1)[:, ::-1, ::-1])
