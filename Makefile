@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 PYTEST := $(BIN)/python -m pytest -q -n 2
 
-.PHONY: help demo serve test test-all lava drills platforms fuzz test-pythons lint train accuracy clean
+.PHONY: help demo serve test test-all lava drills platforms fuzz test-pythons lint train accuracy fuzz-files clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -79,6 +79,11 @@ train: .venv-train/.installed ## train examples/av_digits anew: make train FSDD=
 
 accuracy: .venv-train/.installed ## its accuracy on speakers left out: make accuracy FSDD=DIR NMNIST=DIR
 	.venv-train/bin/python examples/av_digits/evaluate.py $(DATA)
+
+SEED ?= 0
+COUNT ?= 1000
+fuzz-files: $(VENV)/.installed ## damage .nir files and read them: make fuzz-files SEED=n COUNT=n
+	PYTHONPATH=tests:. $(BIN)/python tests/fuzz_files.py --seed $(SEED) --count $(COUNT)
 
 clean: ## remove environments and caches
 	rm -rf .venv* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info out

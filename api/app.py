@@ -69,7 +69,7 @@ def create_app(
     service = Service(
         settings,
         registry or make_registry(settings),
-        shelf or Shelf(settings.models_dir),
+        shelf or Shelf(settings.models_dir, settings.model_limits),
         metrics_registry or CollectorRegistry(),
     )
     protocol = OpenInference(service)

@@ -11,6 +11,7 @@ import numpy as np
 import orjson
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from api.comparing import comparison_page, comparison_reply, pair_lines
@@ -136,13 +137,14 @@ def _print(done: OfflineRun, as_json: bool) -> None:
         console.print(_answer_table(done))
     counts = reply["counts"]
     console.print(
-        f"{done.model.name} on {done.target}: {reply['steps']} steps of {done.contract.dt_s} s, "
+        f"{escape(done.model.name)} on {done.target}: "
+        f"{reply['steps']} steps of {done.contract.dt_s} s, "
         f"{counts['synaptic_events']} synaptic events, {reply['timing']['run_s'] * 1e3:.1f} ms"
     )
     for node, spikes in counts["spikes"].items():
-        console.print(f"  {node}: {spikes} spikes")
+        console.print(f"  {escape(node)}: {spikes} spikes")
     for register, times in counts["overflows"].items():
-        console.print(f"  {register}: integers left their range {times} times")
+        console.print(f"  {escape(register)}: integers left their range {times} times")
     if reply["energy"] is not None:
         energy = reply["energy"]
         console.print(f"  {energy['joules']:.3g} J, {energy['kind']} by {energy['model']}")
@@ -153,11 +155,12 @@ def _answer_table(done: OfflineRun) -> Table:
     assert done.model.manifest is not None
     (window,) = done.answer.windows
     decision = window.decision
-    table = Table("label", *decision.by_sensor, "fused", title=f"answer: {window.label}")
+    sensors = map(escape, decision.by_sensor)
+    table = Table("label", *sensors, "fused", title=f"answer: {escape(window.label)}")
     for index, label in enumerate(done.model.manifest.labels):
         beliefs = [f"{p[index]:.3f}" for p in decision.by_sensor.values()]
         style = "bold" if index == decision.best else None
-        table.add_row(label, *beliefs, f"{decision.posterior[index]:.3f}", style=style)
+        table.add_row(escape(label), *beliefs, f"{decision.posterior[index]:.3f}", style=style)
     table.caption = (
         f"confidence {decision.confidence:.3f}, quality {window.quality.score:.3f} (certainty "
         f"{window.quality.certainty:.2f}, conflict {window.quality.conflict:.2f}, coverage "

@@ -4,6 +4,8 @@ import base64
 import html
 from typing import Any
 
+from rich.markup import escape
+
 from api.render import model_name
 from api.replies import ComparedReply, ComparisonReply
 from backends.compare import PairComparison, TargetRun
@@ -62,12 +64,13 @@ def pair_lines(pair: PairComparison) -> list[str]:
     lines = [f"[bold]{' and '.join(pair.targets)}: {pair.verdict}[/bold]"]
     for one in pair.populations:
         lines.append(
-            f"  {one.node}: {one.spikes[0]} and {one.spikes[1]} spikes, {one.mismatched} of "
+            f"  {escape(one.node)}: {one.spikes[0]} and {one.spikes[1]} spikes, "
+            f"{one.mismatched} of "
             f"{one.bins} bins differ ({one.mismatched_at_lag} at lag {one.lag_steps:+d}), cosine "
             f"{one.cosine:.4f}, van Rossum {one.van_rossum:.4g}"
         )
     if pair.divergence is not None:
-        lines.append(f"  {explain(pair)}")
+        lines.append(f"  {escape(explain(pair))}")
     if pair.decisions_agree is not None:
         lines.append(f"  decisions {'agree' if pair.decisions_agree else 'differ'}")
     lines += [

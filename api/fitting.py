@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from rich.markup import escape
 from rich.table import Table
 
 from api.render import model_name
@@ -146,7 +147,7 @@ def fit_table(fits: Sequence[TargetFit]) -> Table:
             "" if report.cores is None else str(report.cores),
             f"{report.memory_bytes / 2**20:.2f} MiB",
             "unknown" if report.run_s is None else f"about {report.run_s:.2g} s",
-            "\n".join([*in_the_way, *map(str, report.violations)]),
+            escape("\n".join([*in_the_way, *map(str, report.violations)])),
         )
         table.caption = f"A run: {report.run_s_assumes}."
     return table

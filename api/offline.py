@@ -48,10 +48,10 @@ def find_model(name: str, settings: Settings) -> ShelvedModel:
     """
     path = Path(name)
     if path.exists():
-        return ShelvedModel(path, load_model(path))
+        return ShelvedModel(path, load_model(path, settings.model_limits))
     if path.suffix in (".nir", ".zip") or len(path.parts) > 1:
         raise InvalidInput("model", f"{name!r} does not exist")
-    return Shelf(settings.models_dir).find(name)
+    return Shelf(settings.models_dir, settings.model_limits).find(name)
 
 
 def read_inputs(given: Sequence[str], shelved: ShelvedModel) -> Inputs:

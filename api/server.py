@@ -28,7 +28,9 @@ def serve(settings: Settings) -> None:
         OSError: if the address cannot be bound.
     """
     configure_logging(settings)
-    check_names(settings, make_registry(settings), Shelf(settings.models_dir))
+    check_names(
+        settings, make_registry(settings), Shelf(settings.models_dir, settings.model_limits)
+    )
     config = make_config(settings)
     with _listening(settings.host, settings.port) as listener:
         if settings.workers == 1:

@@ -29,8 +29,7 @@ from backends.registry import InvalidTarget, Registry
 from fusion.contract import ExecutionContract
 from fusion.errors import FusionError, InvalidInput
 from fusion.events import dt_ns
-from fusion.manifest import Manifest
-from fusion.model import FusionModel
+from fusion.model import FusionModel, values_per_step
 from fusion.shelf import Shelf, ShelvedModel
 from fusion.window import Encoding, manifest_of, window_steps
 
@@ -231,16 +230,19 @@ class Service:
         if own and model.digest in self._contracts:
             return self._contracts[model.digest]
         contract = model.contract(*chosen)
-        self._check_steps(manifest_of(model), contract)
+        self._check_steps(model, contract)
         if own:
             self._contracts[model.digest] = contract
         return contract
 
-    def _check_steps(self, manifest: Manifest, contract: ExecutionContract) -> None:
+    def _check_steps(self, model: FusionModel, contract: ExecutionContract) -> None:
         dt_ns(contract.dt_s)
-        steps = window_steps(manifest, contract.dt_s)
+        steps = window_steps(manifest_of(model), contract.dt_s)
         if steps > self.settings.max_steps:
             raise LimitExceeded("dt_s", "steps", steps, self.settings.max_steps)
+        values = steps * values_per_step(model)
+        if values > self.settings.max_input_values:
+            raise LimitExceeded("dt_s", "input values", values, self.settings.max_input_values)
 
 
 def deadline(request: FuseRequest, max_s: float) -> float:

@@ -10,6 +10,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from backends.base import SizeLimits
+from backends.registry import DEFAULT_SIZES
+from fusion.limits import DEFAULT_LIMITS, ModelLimits
+
 PREFIX = "SNN_FUSION_"
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
@@ -32,11 +36,20 @@ class Settings(BaseSettings):
         model: model of a request that names none; by default the first one on the shelf.
         models_dir: folder of models.
         hw_configs: folder of targets that add to or override those that ship.
+        max_model_bytes: size of a model's files, and of what its graph unpacks to.
+        max_read_s: seconds of computing that reading one model may take, by the clock three times
+            as many.
+        max_nodes: nodes of one model; its edges may be five times as many.
+        max_neurons: neurons in one model, on whatever target.
+        max_synapses: weights that are not 0 in one model.
+        max_values: values that all nodes of one model put out in a step.
+        max_delay_values: values that all delays of one model hold back.
         max_body_bytes: size of a request body, before and after inflating it.
         max_events: events of one sensor.
         max_samples: samples of one sensor.
         max_duration_s: length of one sensor's recording.
         max_steps: time steps of one run.
+        max_input_values: values of all Input and Output nodes in all steps of one run.
         max_record_values: values recorded in one run: steps times neurons and quantities.
         max_queue: requests that wait for one target; one more is refused at once.
         threads: requests that run on one target at the same time.
@@ -67,11 +80,19 @@ class Settings(BaseSettings):
     model: str | None = None
     models_dir: Path = EXAMPLES
     hw_configs: Path | None = None
+    max_model_bytes: int = Field(default=DEFAULT_LIMITS.file_bytes, ge=1, le=2**31)
+    max_read_s: int = Field(default=DEFAULT_LIMITS.cpu_s, ge=1, le=3600)
+    max_nodes: int = Field(default=DEFAULT_LIMITS.nodes, ge=1)
+    max_neurons: int = Field(default=DEFAULT_SIZES.neurons, ge=1)
+    max_synapses: int = Field(default=DEFAULT_SIZES.synapses, ge=1)
+    max_values: int = Field(default=DEFAULT_SIZES.values, ge=1)
+    max_delay_values: int = Field(default=DEFAULT_SIZES.delay_values, ge=1)
     max_body_bytes: int = Field(default=32 * 2**20, ge=1)
     max_events: int = Field(default=1_000_000, ge=1)
     max_samples: int = Field(default=5_000_000, ge=1)
     max_duration_s: float = Field(default=60.0, gt=0, allow_inf_nan=False)
     max_steps: int = Field(default=10_000, ge=1)
+    max_input_values: int = Field(default=50_000_000, ge=1)
     max_record_values: int = Field(default=5_000_000, ge=1)
     max_queue: int = Field(default=64, ge=0)
     threads: int = Field(default=2, ge=1, le=256)
@@ -82,6 +103,29 @@ class Settings(BaseSettings):
     shadow_share: float = Field(default=0.01, ge=0, le=1, allow_inf_nan=False)
     drain_s: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     shutdown_s: int = Field(default=30, ge=1)
+
+    @property
+    def model_limits(self) -> ModelLimits:
+        """How large a model's files may be."""
+        return ModelLimits(
+            file_bytes=self.max_model_bytes,
+            content_bytes=self.max_model_bytes,
+            nodes=self.max_nodes,
+            edges=5 * self.max_nodes,
+            objects=25 * self.max_nodes,
+            cpu_s=self.max_read_s,
+            wall_s=3 * self.max_read_s,
+        )
+
+    @property
+    def size_limits(self) -> SizeLimits:
+        """How large a model may be that is made ready to run."""
+        return SizeLimits(
+            neurons=self.max_neurons,
+            synapses=self.max_synapses,
+            values=self.max_values,
+            delay_values=self.max_delay_values,
+        )
 
     @field_validator("targets", mode="before")
     @classmethod

@@ -10,7 +10,8 @@ from fusion.shelf import Shelf
 
 def make_registry(settings: Settings) -> Registry:
     """Return the targets that ship and those of the deployment's own folder."""
-    return Registry([settings.hw_configs] if settings.hw_configs else [])
+    folders = [settings.hw_configs] if settings.hw_configs else []
+    return Registry(folders, settings.size_limits)
 
 
 def availability(registry: Registry, name: str) -> AvailabilityReply:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -36,6 +36,8 @@ class Capabilities:
         arithmetic: number formats it computes in.
         max_neurons: neurons in one model.
         max_synapses: synapses in one model.
+        max_values: values that all nodes of one model put out in a step.
+        max_delay_values: values that all delays of one model hold back.
         weight_bits: bits of a weight.
         cores: neuromorphic cores.
         neurons_per_core: neurons of one core.
@@ -52,6 +54,8 @@ class Capabilities:
     arithmetic: tuple[str, ...]
     max_neurons: int | None = None
     max_synapses: int | None = None
+    max_values: int | None = None
+    max_delay_values: int | None = None
     weight_bits: int | None = None
     cores: int | None = None
     neurons_per_core: int | None = None
@@ -61,6 +65,39 @@ class Capabilities:
     deterministic: bool
     stateful: bool
     hardware: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizeLimits:
+    """What a process that prepares models can hold, whatever their target.
+
+    A neuron takes about 100 bytes while a model is prepared, a synapse 100, a value of a delay 16.
+
+    Attributes:
+        neurons: neurons in one model.
+        synapses: weights that are not 0 in one model.
+        values: values that all nodes of one model put out in a step.
+        delay_values: values that all delays of one model hold back.
+    """
+
+    neurons: int = 1_000_000
+    synapses: int = 20_000_000
+    values: int = 10_000_000
+    delay_values: int = 2_000_000
+
+    def of(self, own: Capabilities) -> Capabilities:
+        """Return a target's capabilities within these limits."""
+        return replace(
+            own,
+            max_neurons=_least(own.max_neurons, self.neurons),
+            max_synapses=_least(own.max_synapses, self.synapses),
+            max_values=_least(own.max_values, self.values),
+            max_delay_values=_least(own.max_delay_values, self.delay_values),
+        )
+
+
+def _least(own: int | None, limit: int) -> int:
+    return limit if own is None else min(own, limit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,20 +1,25 @@
 """The pre-flight check: what of a model a target cannot do, found without running anything."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import nir
 import numpy as np
 
-from backends.base import Capabilities, Violation
+from backends.base import Capabilities, SizeLimits, Violation
 from backends.cores import Placement, Wires, place
+from backends.errors import ModelRejected
 from fusion.contract import ExecutionContract
+from fusion.model import FusionModel
+from simulators.draft import KINDS, NodeSize, measure
 from simulators.flatten import flatten
 from simulators.neurons import Neuron
 from simulators.operations import Weights
-from simulators.plan import KINDS, Plan, make_plan
+from simulators.plan import Plan, make_plan
 
 NODE_TYPE = "node type"
+SIZES = ("neurons", "synapses", "values", "delay_values")
+"""What is counted of a model: fields of `NodeSize`."""
 
 
 def check_plan(
@@ -37,7 +42,7 @@ def check_plan(
     violations = node_type_violations(flatten(graph), capabilities)
     violations += choice_violations(contract, capabilities, supported)
     if all(violation.used in KINDS for violation in violations if violation.limit == NODE_TYPE):
-        violations += _sizes(make_plan(graph, contract), capabilities)
+        violations += _sizes(graph, contract, capabilities)
     return violations
 
 
@@ -71,32 +76,64 @@ def choice_violations(
     ]
 
 
-def _sizes(plan: Plan, capabilities: Capabilities) -> list[Violation]:
-    neurons = {n.name: n.size for n in plan.nodes if isinstance(n.operation, Neuron)}
-    synapses = {
-        node.name: int(node.operation.connection.weight.size)
-        for node in plan.nodes
-        if isinstance(node.operation, Weights)
-    }
-    placement = plan_placement(plan, capabilities)
-    found = total_violations(neurons, synapses, capabilities)
-    return found if placement is None else [*found, *placement.violations]
+def _sizes(
+    graph: nir.NIRGraph, contract: ExecutionContract, capabilities: Capabilities
+) -> list[Violation]:
+    found = size_violations(
+        measure(graph, contract),
+        {name: getattr(capabilities, f"max_{name}") for name in SIZES},
+    )
+    if found:
+        return found
+    placement = plan_placement(make_plan(graph, contract), capabilities)
+    return [] if placement is None else list(placement.violations)
+
+
+def size_violations(
+    nodes: Sequence[NodeSize], allowed: Mapping[str, int | None]
+) -> list[Violation]:
+    """Return the sizes, of `SIZES`, that exceed what is allowed, each naming the largest node."""
+    found = []
+    for name in SIZES:
+        sizes = {node.node: getattr(node, name) for node in nodes}
+        found += _total(name.replace("_", " "), sizes, allowed[name])
+    return found
+
+
+def refuse_oversize(
+    model: FusionModel, contract: ExecutionContract, target: str, limits: SizeLimits
+) -> None:
+    """Return if this process can make a model ready for a target, whatever the target itself takes.
+
+    Raises:
+        InvalidModel: if the graph cannot be run anywhere.
+        ModelRejected: naming every limit that it exceeds.
+    """
+    kinds = {type(node).__name__ for node in flatten(model.graph).nodes.values()}
+    if not kinds <= KINDS:  # what a backend of its own knows, it has to size
+        return
+    allowed = {name: getattr(limits, name) for name in SIZES}
+    found = size_violations(measure(model.graph, contract), allowed)
+    if found:
+        raise ModelRejected(target, found)
 
 
 def total_violations(
     neurons: Mapping[str, int], synapses: Mapping[str, int], capabilities: Capabilities
 ) -> list[Violation]:
     """Return whether there are too many neurons or synapses in all, each by node."""
-    found = []
-    for limit, sizes, allowed in (
-        ("neurons", neurons, capabilities.max_neurons),
-        ("synapses", synapses, capabilities.max_synapses),
-    ):
-        total = sum(sizes.values())
-        if allowed is not None and total > allowed:
-            largest = max(sizes, key=lambda name: sizes[name])
-            found.append(Violation(largest, limit, str(total), str(allowed), str(allowed)))
-    return found
+    return [
+        *_total("neurons", neurons, capabilities.max_neurons),
+        *_total("synapses", synapses, capabilities.max_synapses),
+    ]
+
+
+def _total(limit: str, sizes: Mapping[str, int], allowed: int | None) -> list[Violation]:
+    total = sum(sizes.values())
+    if allowed is None or total <= allowed:
+        return []
+    largest = max(sizes, key=lambda name: sizes[name])
+    return [Violation(largest, limit, str(total), str(allowed), str(allowed))]
 
 
 def plan_placement(plan: Plan, capabilities: Capabilities) -> Placement | None:

@@ -1,13 +1,12 @@
 """The fit report: whether a model fits a target, and what a run would take. Nothing is run."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from backends.base import Backend, Speed, Violation
 from fusion.contract import ExecutionContract
 from fusion.model import FusionModel
-from simulators.neurons import Neuron
-from simulators.operations import Delaying, Weights
-from simulators.plan import Plan, make_plan
+from simulators.draft import NodeSize, measure
 
 ASSUMED_ACTIVITY = 0.05
 """Share of presynaptic lines taken to be active in a step where nothing is known of the input."""
@@ -71,15 +70,12 @@ def fit_report(
         InvalidModel: if the graph cannot be run anywhere.
     """
     violations = tuple(backend.check(model, contract))
-    plan = make_plan(model.graph, contract)
+    nodes = measure(model.graph, contract)
     populations = tuple(
-        PopulationSize(node.name, node.kind, node.size)
-        for node in plan.nodes
-        if isinstance(node.operation, Neuron)
+        PopulationSize(node.node, node.kind, node.neurons) for node in nodes if node.neurons
     )
-    weights = [node.operation for node in plan.nodes if isinstance(node.operation, Weights)]
-    synapses = sum(int(one.connection.weight.size) for one in weights)
-    neurons = sum(one.neurons for one in populations)
+    synapses = sum(node.synapses for node in nodes)
+    neurons = sum(node.neurons for node in nodes)
     speed = backend.target.speed
     return FitReport(
         backend.target.name,
@@ -88,26 +84,23 @@ def fit_report(
         neurons,
         synapses,
         backend.cores(model, contract),
-        _memory_bytes(plan, synapses),
-        None if speed is None else _run_s(speed, len(plan.nodes), neurons, synapses, steps),
+        _memory_bytes(nodes, contract),
+        None if speed is None else _run_s(speed, len(nodes), neurons, synapses, steps),
         f"{steps} steps, one sample, {ASSUMED_ACTIVITY:.0%} of all lines active in a step, on the "
         "machine that the target's figures were measured on",
     )
 
 
-def _memory_bytes(plan: Plan, synapses: int) -> int:
+def _memory_bytes(nodes: Sequence[NodeSize], contract: ExecutionContract) -> int:
     """Weights as compressed rows (an index and a value each), and state and parameters."""
-    number = _NUMBER_BYTES[plan.contract.arithmetic]
-    total = synapses * (8 + number)
-    sizes = {node.name: node.size for node in plan.nodes}
-    for node in plan.nodes:
-        if isinstance(node.operation, Neuron):
-            # Membrane, synaptic current, and up to eight coefficients for every neuron.
-            total += node.size * number * 10
-        if isinstance(node.operation, Delaying):
-            total += node.size * number * int(node.operation.steps.max(initial=0))
-        total += sum(sizes[one.node] * number * one.delay_steps for one in node.sources)
-    return total
+    number = _NUMBER_BYTES[contract.arithmetic]
+    return sum(
+        node.synapses * (8 + number)
+        # Membrane, synaptic current, and up to eight coefficients for every neuron.
+        + node.neurons * number * 10
+        + node.delay_values * number
+        for node in nodes
+    )
 
 
 def _run_s(speed: Speed, nodes: int, neurons: int, synapses: int, steps: int) -> float:

@@ -4,6 +4,7 @@ from collections import OrderedDict
 from threading import Lock
 
 from backends.base import Program, Target
+from backends.checks import refuse_oversize
 from backends.contracts import contract_on
 from backends.registry import Registry
 from fusion.contract import ExecutionContract
@@ -45,6 +46,7 @@ class ProgramCache:
                 if program is None:
                     backend = self._registry.backend(target)
                     backend.available()
+                    refuse_oversize(model, contract, target, self._registry.limits)
                     program = backend.compile(model, contract)
                     self._keep(key, program)
             return program

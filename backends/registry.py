@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from copy import copy
+from dataclasses import replace
 from functools import cached_property
 from importlib import resources
 from importlib.metadata import EntryPoint, entry_points
@@ -12,13 +13,14 @@ from typing import Self
 
 import yaml
 
-from backends.base import Backend, Target
+from backends.base import Backend, SizeLimits, Target
 from backends.errors import TargetUnavailable, UnknownTarget
 from fusion.errors import InvalidModel
 from fusion.manifest import convert
 
 GROUP = "snn_fusion.backends"
 """Entry-point group through which backends, ours included, are found."""
+DEFAULT_SIZES = SizeLimits()
 
 
 class InvalidTarget(ValueError):
@@ -48,20 +50,23 @@ class Registry:
     Args:
         folders: folders of YAML files; a later one overrides a target of the same name. Without
             any, the `hw_configs` that ship.
+        limits: sizes of models that no target takes, however much it could.
 
     Raises:
         InvalidTarget: if a file is wrong.
     """
 
-    def __init__(self, folders: Iterable[Path] = ()) -> None:
+    def __init__(self, folders: Iterable[Path] = (), limits: SizeLimits = DEFAULT_SIZES) -> None:
         places: list[Path | Traversable] = [resources.files("hw_configs"), *folders]
         found = {}
         for place in places:
             files = (file for file in place.iterdir() if file.name.endswith(".yaml"))
             for file in sorted(files, key=lambda file: file.name):
                 target = read_target(file)
-                found[target.name] = target
+                bounded = limits.of(target.capabilities)
+                found[target.name] = replace(target, capabilities=bounded)
         self.targets: Mapping[str, Target] = found
+        self.limits = limits
         self._backends: dict[str, Backend] = {}
         self._lock = Lock()
 

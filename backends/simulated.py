@@ -15,9 +15,10 @@ from backends.host import ChildHost
 from fusion.contract import ExecutionContract
 from fusion.errors import InvalidInput
 from simulators.connectivity import Connection
+from simulators.draft import Source
 from simulators.neurons import Leak, Neuron, Spiking, Synapse
 from simulators.operations import Delaying, Passing, Scaling, Thresholding, Weights
-from simulators.plan import Plan, PlanNode, Source
+from simulators.plan import Plan, PlanNode
 from simulators.trace import Counts, State, Trace
 
 _KIND = "~kind"

@@ -182,6 +182,8 @@ class _Walk:
         if item.chunks is not None:
             self._bounded(math.prod(item.chunks) * item.dtype.itemsize)
         if h5py.check_string_dtype(item.dtype) is not None:
+            if count > self._limits.objects:
+                raise Unreadable(f"holds {count} texts", f"at most {self._limits.objects}")
             return Texts(item.shape, list(self._texts(item, count)))
         if item.dtype.kind not in "biuf" or item.dtype.itemsize > 8:
             raise Unreadable(f"holds values of the type {_kind(item)}", "numbers or texts")

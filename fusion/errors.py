@@ -10,6 +10,8 @@ Each names the place (`field`), says what is wrong there, and where one is known
 that would work. The domain knows no HTTP: `api` maps exceptions to statuses in one table.
 """
 
+from collections.abc import Iterable
+
 
 class FusionError(ValueError):
     """Base of the domain's errors.
@@ -47,4 +49,13 @@ class NotLoaded(FusionError):
 def in_words(error: BaseException) -> str:
     """Return what an exception says, on one printable line of bounded length."""
     text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, KeyError):
+        text = f"there is no {text}"
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)[:300]
+
+
+def listed(names: Iterable[str], most: int = 20) -> str:
+    """Return names as an error lists them, not all where there are many."""
+    known = list(names)
+    left = len(known) - most
+    return ", ".join(known[:most]) + (f" and {left} more" if left > 0 else "")

@@ -16,6 +16,9 @@ from fusion.limits import DEFAULT_LIMITS, ModelLimits
 from fusion.reader import Tree, read_file
 
 _NEURONS = ("I", "IF", "LI", "LIF", "CubaLI", "CubaLIF")
+_SHAPES = {"shape", "input_shape", "input_type"}
+_MOST_AXES = 8
+_LONGEST = 2**31 - 1
 _KINDS = {
     name: kind
     for name in nir.__all__
@@ -109,6 +112,10 @@ def _node(content: Any, field: str) -> nir.NIRNode:
     for name, value in values.items():
         if isinstance(value, dict) and name != "metadata":
             raise InvalidModel(f"{field}.{name}", "is a group", "numbers or a text")
+    for name in _SHAPES & values.keys():
+        values[name] = _shape(values[name], f"{field}.{name}")
+        if name != "input_shape":
+            values[name] = np.atleast_1d(values[name])
     if kind in _NEURONS:
         values |= _broadcast(values, field)
     if kind in ("Conv1d", "Conv2d"):
@@ -120,6 +127,19 @@ def _node(content: Any, field: str) -> nir.NIRNode:
             return nir.dict2NIRNode(values)
     except Exception as error:
         raise InvalidModel(field, f"cannot be read: {in_words(error)}") from None
+
+
+def _shape(value: Any, field: str) -> Any:
+    """Return a shape, or one extent, as the whole numbers that some exporters write as others."""
+    array = np.asarray(value)
+    fine = array.dtype.kind in "iuf" and array.ndim < 2 and 0 < array.size <= _MOST_AXES
+    extents = array.astype(np.float64) if fine else array
+    if not fine or not np.all(
+        (extents >= 1) & (extents <= _LONGEST) & (extents == np.rint(extents))
+    ):
+        shown = array.tolist() if fine else _shown(value)
+        raise InvalidModel(field, f"is {shown}", f"1 to {_MOST_AXES} positive whole numbers")
+    return array.astype(np.int64)[()]
 
 
 def _broadcast(values: Mapping[str, Any], field: str) -> dict[str, Any]:

@@ -12,7 +12,8 @@ class ModelLimits:
         content_bytes: numbers and texts in a `.nir` file after unpacking; a number counts 8 bytes,
             whatever its type, because that is what it takes when it is run.
         manifest_bytes: size of a `fusion.yaml`.
-        objects: HDF5 groups and datasets in a `.nir` file; nodes and parameters are such.
+        objects: HDF5 groups and datasets in a `.nir` file (nodes and parameters are such), and
+            texts in one dataset.
         nodes: nodes of a graph, those of subgraphs included.
         edges: edges of a graph, those of subgraphs included.
         depth: HDF5 groups in one another; a subgraph takes two.

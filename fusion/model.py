@@ -14,7 +14,7 @@ import numpy as np
 from fusion.containers import GRAPH, MANIFEST, allowed_bytes, belongs
 from fusion.contract import ExecutionContract, make_contract
 from fusion.encoding import SensorEncoder, make_encoder
-from fusion.errors import InvalidModel
+from fusion.errors import InvalidModel, listed
 from fusion.graph_file import read_graph
 from fusion.limits import DEFAULT_LIMITS, ModelLimits
 from fusion.manifest import Manifest, parse_manifest
@@ -29,6 +29,7 @@ __all__ = [
     "model_from",
     "parse_model",
     "read_graph",
+    "values_per_step",
 ]
 
 _ZIP_STARTS = b"PK"
@@ -203,5 +204,15 @@ def _check_nodes(model: FusionModel, manifest: Manifest) -> None:
 def _size(graph: nir.NIRGraph, node: str, kind: type, field: str) -> int:
     if not isinstance(graph.nodes.get(node), kind):
         known = [name for name, found in graph.nodes.items() if isinstance(found, kind)]
-        raise InvalidModel(field, f"{node!r} is no {kind.__name__} node", ", ".join(known))
-    return math.prod(int(n) for n in np.atleast_1d(graph.nodes[node].input_type["input"]))
+        raise InvalidModel(field, f"{node!r} is no {kind.__name__} node", listed(known))
+    return _values(graph.nodes[node])
+
+
+def values_per_step(model: FusionModel) -> int:
+    """Return how many values a run takes and gives in a step: those of Input and Output nodes."""
+    nodes = model.graph.nodes.values()
+    return sum(_values(node) for node in nodes if isinstance(node, nir.Input | nir.Output))
+
+
+def _values(node: nir.Input | nir.Output) -> int:
+    return math.prod(int(extent) for extent in np.atleast_1d(node.input_type["input"]))

@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from simulators.brian2_codegen import FUNCTIONS, CannotCompile, b2, check_compiler, preferences
 from simulators.brian2_equations import neuron_code
 from simulators.connectivity import Connection
+from simulators.draft import Source
 from simulators.neurons import Neuron, cast
 from simulators.operations import Delaying, Passing, Scaling, Thresholding, Weights
-from simulators.plan import Plan, PlanNode, Source
+from simulators.plan import Plan, PlanNode
 from simulators.trace import FloatArray, State
 
 _SLOT = "synapses"

@@ -4,13 +4,13 @@ The input of a postsynaptic neuron is the sum over the *active* presynaptic indi
 after the other, in the contract's float type. Engines that keep this order agree bit for bit.
 """
 
+import math
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from fusion.errors import InvalidModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,39 +131,62 @@ class Window:
 
 
 def convolution(
-    weight: NDArray[np.float64], input_shape: tuple[int, ...], window: Window, groups: int
-) -> tuple[Connection, tuple[int, ...]]:
-    """Return the synapses of a convolution and its output shape.
+    weight: NDArray[np.float64],
+    input_shape: tuple[int, ...],
+    output_shape: tuple[int, ...],
+    window: Window,
+    groups: int,
+) -> Connection:
+    """Return the synapses of a convolution.
 
     Args:
         weight: [out channels, in channels / groups, *kernel].
         input_shape: [in channels, *spatial].
+        output_shape: [out channels, *spatial], as the window says.
         window: stride, padding and dilation.
         groups: number of channel groups.
-
-    Raises:
-        InvalidModel: if nothing is left of the spatial extent.
     """
-    spatial = input_shape[1:]
-    kernel = weight.shape[2:]
-    out_spatial = window.output_shape(spatial, kernel)
-    if min(out_spatial) < 1:
-        raise InvalidModel(
-            "weight", f"a kernel of {list(kernel)} does not fit into {list(spatial)}"
-        )
-    output_shape = (weight.shape[0], *out_spatial)
+    spatial, out_spatial = input_shape[1:], output_shape[1:]
+    extent, out_extent = math.prod(spatial), math.prod(out_spatial)
     per_group = weight.shape[0] // groups
-    parts = []
-    for tap in product(*(range(extent) for extent in kernel)):
+    weights = np.moveaxis(weight, (0, 1), (-2, -1))
+    columns: list[list[NDArray[Any]]] = [[], [], []]
+    for tap in product(*(range(extent) for extent in weight.shape[2:])):
         source, target = _tap_pairs(tap, spatial, out_spatial, window)
-        for out_channel, inner in product(range(weight.shape[0]), range(weight.shape[1])):
-            in_channel = out_channel // per_group * weight.shape[1] + inner
-            pre = source + in_channel * int(np.prod(spatial))
-            post = target + out_channel * int(np.prod(out_spatial))
-            parts.append((pre, post, np.full(pre.size, weight[(out_channel, inner, *tap)])))
-    pre, post, value = (np.concatenate(column) for column in zip(*parts, strict=True))
-    sizes = int(np.prod(input_shape)), int(np.prod(output_shape))
-    return Connection.from_triplets(pre, post, value, *sizes), output_shape
+        here = weights[tap]
+        out_channel, inner = np.nonzero(here)
+        in_channel = out_channel // per_group * weight.shape[1] + inner
+        columns[0].append((in_channel[:, None] * extent + source).ravel())
+        columns[1].append((out_channel[:, None] * out_extent + target).ravel())
+        columns[2].append(np.repeat(here[out_channel, inner], source.size))
+    pre, post, values = (np.concatenate(parts) for parts in columns)
+    sizes = math.prod(input_shape), math.prod(output_shape)
+    return Connection.from_triplets(pre, post, values, *sizes)
+
+
+def convolution_synapses(
+    weights: NDArray[np.int64],
+    input_shape: tuple[int, ...],
+    output_shape: tuple[int, ...],
+    window: Window,
+) -> int:
+    """Return how many synapses a convolution has, without making them.
+
+    Args:
+        weights: [*kernel], how many weights of each tap are not 0.
+        input_shape: [in channels, *spatial].
+        output_shape: [out channels, *spatial].
+        window: stride, padding and dilation.
+    """
+    total = weights.astype(np.float64)  # beyond 2**53 the last digits do not matter
+    for axis, taps in enumerate(weights.shape):
+        offset = window.before[axis] - np.arange(taps) * window.dilation[axis]
+        stride = window.stride[axis]
+        first = np.maximum(0, -(-offset // stride))
+        last = (input_shape[1 + axis] - 1 + offset) // stride
+        inside = np.minimum(output_shape[1 + axis] - 1, last) - first + 1
+        total = np.tensordot(np.maximum(0, inside).astype(np.float64), total, (0, 0))
+    return int(total)
 
 
 def _tap_pairs(

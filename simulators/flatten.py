@@ -7,8 +7,9 @@ from typing import Any
 import nir
 
 from fusion.errors import InvalidModel
+from simulators.order import Edge, check_ends
 
-Edge = tuple[str, str]
+_MOST_EDGES = 100_000
 
 
 def flatten(graph: nir.NIRGraph) -> nir.NIRGraph:
@@ -67,23 +68,25 @@ class _Flat:
             raise InvalidModel(
                 field,
                 f"the subgraph {name!r} has {len(ports)} {kind.__name__} nodes",
-                " or ".join(f"{name}.{port}" for port in ports) or f"exactly one {kind.__name__}",
+                " or ".join(f"{name}.{port}" for port in ports[:20])
+                or f"exactly one {kind.__name__}",
             )
         return f"{name}.{ports[0]}"
 
 
 def _without(flat: _Flat) -> list[Edge]:
     """Take the passages out of the nodes and return the edges that lead through them."""
-    for source, target in flat.edges:
-        for end in (source, target):
-            if end not in flat.nodes:
-                known = ", ".join(sorted(flat.nodes))
-                problem = f"node {end!r} does not exist"
-                raise InvalidModel(f"edges[{source} -> {target}]", problem, known)
+    check_ends(flat.nodes, flat.edges)
     edges = dict.fromkeys(_unique(flat.edges))
     for passage in sorted(flat.passages):
         before = [source for source, target in edges if target == passage]
         after = [target for source, target in edges if source == passage]
+        if len(edges) + len(before) * len(after) > _MOST_EDGES:
+            raise InvalidModel(
+                f"nodes.{passage}",
+                f"{len(before)} edges into it and {len(after)} out of it are too many",
+                f"at most {_MOST_EDGES} edges once subgraphs are flattened",
+            )
         through = [(source, target) for source in before for target in after]
         edges = {edge: None for edge in edges if passage not in edge}
         edges |= dict.fromkeys(_unique([*edges, *through])[len(edges) :])

@@ -96,7 +96,8 @@ def _all_synapses(connection: Connection) -> tuple[Ints, Ints, Ints, Ints]:
             connection.stride, connection.padding, connection.padding, connection.dilation
         )
         kernel = connection.weights.astype(np.float64)
-        taps, _ = convolution(kernel, connection.input_shape, window, connection.groups)
+        shapes = connection.input_shape, connection.output_shape
+        taps = convolution(kernel, *shapes, window, connection.groups)
         return taps.pre, taps.post, taps.weight.astype(np.int64), np.zeros_like(taps.pre)
     weights = stored_weights(connection.weights, connection.sign_mode, connection.num_weight_bits)
     delays = np.zeros_like(weights) if connection.delays is None else connection.delays

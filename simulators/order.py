@@ -2,9 +2,25 @@
 
 from collections.abc import Collection, Iterable, Mapping
 
-from fusion.errors import InvalidModel
+from fusion.errors import InvalidModel, listed
 
 Edge = tuple[str, str]
+
+
+def check_ends(nodes: Collection[str], edges: Iterable[Edge]) -> None:
+    """Check that edges lead from node to node.
+
+    Raises:
+        InvalidModel: if an edge names a node that does not exist.
+    """
+    for source, target in edges:
+        for end in (source, target):
+            if end not in nodes:
+                raise InvalidModel(
+                    f"edges[{source} -> {target}]",
+                    f"node {end!r} does not exist",
+                    listed(sorted(nodes)),
+                )
 
 
 def closing_edges(nodes: Iterable[str], edges: Iterable[Edge], roots: Iterable[str]) -> set[Edge]:
@@ -18,14 +34,9 @@ def closing_edges(nodes: Iterable[str], edges: Iterable[Edge], roots: Iterable[s
         InvalidModel: if an edge names a node that does not exist.
     """
     successors: dict[str, list[str]] = {name: [] for name in nodes}
+    edges = list(edges)
+    check_ends(successors, edges)
     for source, target in edges:
-        for end in (source, target):
-            if end not in successors:
-                raise InvalidModel(
-                    f"edges[{source} -> {target}]",
-                    f"node {end!r} does not exist",
-                    ", ".join(sorted(successors)),
-                )
         successors[source].append(target)
     closing: set[Edge] = set()
     done: set[str] = set()

@@ -18,6 +18,7 @@ from api.notes import notes_of
 from api.requests import CompareRequest
 from api.routes.common import read_body, service_of
 from api.service import Service, deadline
+from backends.checks import refuse_oversize
 from backends.comparison import check_targets, compare_recordings
 from backends.errors import RunTimeout
 
@@ -62,6 +63,7 @@ def _run(service: Service, job: ComparisonJob) -> bytes:
     left_s = job.end - time.perf_counter()
     if left_s <= 0:
         raise RunTimeout(", ".join(job.targets), job.deadline_s)
+    refuse_oversize(model, job.contract, job.targets[0], service.registry.limits)
     service.runner.check_recorded(model, job.contract, ["all"], "dt_s")
     comparison = compare_recordings(
         model,

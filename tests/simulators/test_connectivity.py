@@ -73,7 +73,7 @@ def test_synapses_given_in_any_order_are_sorted_and_zeros_dropped() -> None:
 
 def convolved(node: Any, x: NDArray[np.float64]) -> NDArray[np.float64]:
     """Run one convolution or pooling node over one step of input x [channels, *spatial]."""
-    shape = MAKERS[type(node).__name__](node, x.shape, contract())[1]
+    shape = MAKERS[type(node).__name__](node, x.shape, contract()).shape
     ends = {"in": nir.Input(np.array(x.shape)), "out": nir.Output(np.array(shape))}
     whole = graph(ends | {"c": node}, "in -> c -> out")
     return run(whole, {"in": x[None, None]}, record=[]).outputs["out"][0, 0]

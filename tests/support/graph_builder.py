@@ -117,7 +117,7 @@ class GraphBuilder:
         return self._add("pool", node, self._made_shape(node, shape), source)
 
     def _made_shape(self, node: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return MAKERS[type(node).__name__](node, shape, self.contract)[1]
+        return MAKERS[type(node).__name__](node, shape, self.contract).shape
 
     def _weight(self, shape: tuple[int, ...], scale: float) -> NDArray[np.float64]:
         rng = self.values
