@@ -1,8 +1,7 @@
-"""The command line: `snn-fusion serve | run | check | compare | targets | settings`."""
+"""The command line: `snn-fusion serve | run | check | compare | quantise | targets | settings`."""
 
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -18,23 +17,14 @@ from api.comparing import comparison_page, comparison_reply, pair_lines
 from api.contract_options import contract_options
 from api.fitting import check_reply, fit_table, fit_targets
 from api.fuzz_loihi import fuzz_loihi
-from api.offline import (
-    OfflineRun,
-    compare_offline,
-    find_model,
-    read_inputs,
-    run_offline,
-    summary,
-)
-from api.settings import InvalidSettings, effective, load_settings
+from api.named_inputs import find_model, read_inputs
+from api.offline import OfflineRun, compare_offline, run_offline, summary
+from api.plain_errors import plain_errors
+from api.quantise_command import quantise as quantise_command
+from api.quantising import loss_tables
+from api.settings import effective, load_settings
 from api.targets import availability, make_registry
 from backends.compare import TOLERANCE
-from backends.errors import BackendError
-from backends.registry import InvalidTarget
-from fusion.errors import FusionError
-
-BAD_INPUT, BROKEN = 2, 3
-"""Exit codes: what was asked for cannot be done; a target failed or cannot be used."""
 
 Inputs = Annotated[
     list[str],
@@ -44,30 +34,16 @@ Inputs = Annotated[
     ),
 ]
 
+Quantise = Annotated[
+    bool, typer.Option("--quantise", help="make the integers that a target needs, if they lack")
+]
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Sensor events and a spiking network in, the fused answer out, on the backend you name.",
 )
-
-
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """Turn what can be expected to go wrong into one line on stderr and an exit code."""
-    try:
-        yield
-    except (FusionError, InvalidSettings, InvalidTarget) as error:
-        _fail(str(error), BAD_INPUT)
-    except BackendError as error:
-        _fail(str(error), BROKEN)
-    except OSError as error:
-        _fail(f"{error.filename or 'file'}: {error.strerror or error}", BROKEN)
-
-
-def _fail(message: str, code: int) -> None:
-    typer.echo(f"error: {message}", err=True)
-    raise typer.Exit(code)
 
 
 @app.command()
@@ -97,6 +73,7 @@ def run(
     dt: Annotated[float | None, typer.Option(help="seconds per step, dt_s")] = None,
     record: Annotated[list[str], typer.Option(help="node to record, or all; repeatable")] = [],  # noqa: B006
     out: Annotated[Path | None, typer.Option(help="write records to this .npz")] = None,
+    quantise: Quantise = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
     overrides: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
@@ -113,8 +90,9 @@ def run(
         wanted = record or (["all"] if out else [])
         registry = make_registry(settings)
         done = run_offline(
-            shelved, given, contract, target or settings.target, registry, record=wanted
-        )
+            shelved, given, contract, target or settings.target, registry,
+            record=wanted, quantise=quantise,
+        )  # fmt: skip
         if out is not None:
             _write(out, done)
         _print(done, as_json)
@@ -135,6 +113,8 @@ def _print(done: OfflineRun, as_json: bool) -> None:
     console = Console()
     if done.answer is not None:
         console.print(_answer_table(done))
+    for part in () if done.quantisation is None else loss_tables(done.quantisation):
+        console.print(part)
     counts = reply["counts"]
     console.print(
         f"{escape(done.model.name)} on {done.target}: "
@@ -212,6 +192,7 @@ def compare(
     dt: Annotated[float | None, typer.Option(help="seconds per step, dt_s")] = None,
     tolerance: Annotated[float, typer.Option(help="differing share called equivalent")] = TOLERANCE,
     out: Annotated[Path | None, typer.Option(help="write a page of HTML")] = None,
+    quantise: Quantise = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
     overrides: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
@@ -227,7 +208,7 @@ def compare(
         with Console(stderr=True).status("comparing") as progress:
             done = compare_offline(
                 shelved, given, contract, _names(targets), make_registry(settings),
-                tolerance=tolerance, tell=progress.update,
+                tolerance=tolerance, tell=progress.update, quantise=quantise,
             )  # fmt: skip
         if out is not None:
             out.write_text(comparison_page(done))
@@ -277,6 +258,7 @@ def settings() -> None:
             typer.echo(f"{name}={value}")
 
 
+app.command("quantise")(quantise_command)
 app.command("fuzz-loihi")(fuzz_loihi)
 
 

@@ -10,6 +10,7 @@ from api.render import model_name
 from api.replies import ComparedReply, ComparisonReply
 from backends.compare import PairComparison, TargetRun
 from backends.comparison import Comparison
+from backends.quantisation_file import QuantisationFile
 
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;
 color:#1f2933}table{border-collapse:collapse;margin:1rem 0}td,th{border:1px solid #cbd2d9;
@@ -17,13 +18,16 @@ padding:.25rem .6rem;text-align:left}th{background:#f0f4f8}img{max-width:100%}
 .identical{color:#2d6a4f}.different{color:#c1121f}.equivalent{color:#b36b00}"""
 
 
-def comparison_reply(comparison: Comparison) -> ComparisonReply:
-    """Return a comparison as it is encoded to JSON."""
+def comparison_reply(
+    comparison: Comparison, quantisation: QuantisationFile | None = None
+) -> ComparisonReply:
+    """Return a comparison as it is encoded to JSON, with what was lost if it was to quantise."""
     return {
         "model": model_name(comparison.model),
         "steps": comparison.steps,
         "targets": [_target(run) for run in comparison.runs],
         "pairs": list(comparison.pairs),
+        "quantisation": quantisation,
     }
 
 

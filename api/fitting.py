@@ -10,6 +10,7 @@ from rich.table import Table
 from api.render import model_name
 from api.replies import AvailabilityReply, CheckReply, FitReply
 from api.targets import availability, unavailable
+from backends.contracts import contract_on
 from backends.errors import BackendError
 from backends.fit import FitReport, fit_report
 from backends.registry import InvalidTarget, Registry
@@ -52,7 +53,7 @@ def fit_targets(
         registry: the targets.
         names: which of them; what is wrong with one stands in its entry alone.
         model: the model.
-        contract: how it is to be stepped.
+        contract: the model's own contract; a target that cannot step it so has one of its own.
         duration_s: length of the run to estimate; by default the model's window, or a second.
 
     Raises:
@@ -69,7 +70,8 @@ def _fit(
 ) -> TargetFit:
     now = availability(registry, name)
     try:
-        report = fit_report(registry.backend(name), model, contract, steps)
+        here = contract_on(registry.target(name), contract)
+        report = fit_report(registry.backend(name), model, here, steps)
     except (BackendError, InvalidTarget) as error:
         return TargetFit(name, unavailable(error), None)
     return TargetFit(name, now, report)

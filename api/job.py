@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from backends.base import Target
 from backends.fuse import FusedAnswer
+from backends.quantisation_file import QuantisationFile
 from fusion.contract import ExecutionContract
 from fusion.encoding import Recording
 from fusion.shelf import ShelvedModel
@@ -52,13 +53,15 @@ class Prepared:
 
     Attributes:
         shelved: the model.
-        contract: how it is stepped.
+        own: the contract that the request asks for, else the model's own.
+        quantise: whether to make integers that a target needs and the model lacks.
         deadline_s: seconds from the request's arrival.
         started: arrival, on the clock of `time.perf_counter`.
     """
 
     shelved: ShelvedModel
-    contract: ExecutionContract
+    own: ExecutionContract
+    quantise: bool
     deadline_s: float
     started: float
 
@@ -74,12 +77,14 @@ class Placed(Prepared):
 
     Attributes:
         target: where it runs.
+        contract: how the target steps the model.
         record: nodes that the caller wants recorded.
         seed: the caller's, echoed.
         parse_s: seconds that parsing took.
     """
 
     target: Target
+    contract: ExecutionContract
     record: Sequence[str]
     seed: int | None
     parse_s: float
@@ -98,10 +103,12 @@ class Job(Placed):
         window: what its sensors recorded, on the Input nodes.
         encode: makes the reply of the job, its answer, the request's id and the seconds it waited:
             what differs between the protocols that it may have come by.
+        quantisation: what the model lost if it was to be quantised, once it is known.
     """
 
     window: Window
     encode: Callable[["Job", FusedAnswer, str, float], Reply]
+    quantisation: QuantisationFile | None = None
 
     @property
     def decode_s(self) -> float:
@@ -111,7 +118,8 @@ class Job(Placed):
     @property
     def key(self) -> Hashable:
         """What jobs for one target must have in common to share a run."""
-        return self.shelved.model.digest, self.contract, frozenset(self.record)
+        alone = id(self) if self.quantise else None
+        return self.shelved.model.digest, self.contract, frozenset(self.record), alone
 
 
 @dataclass(frozen=True, slots=True)

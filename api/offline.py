@@ -1,127 +1,33 @@
-"""Runs without a server: the model, the contract and the inputs of `snn-fusion run`."""
+"""Runs without a server, as `snn-fusion run` and `compare` do them."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from api.calibrating import calibration_of
+from api.named_inputs import Inputs
+from api.quantising import Runnable, runnable
 from api.render import counts_reply, spikes_reply, warnings_of, window_reply
-from api.settings import Settings
 from backends.base import Program, Target
-from backends.comparison import Comparison, compare_rasters, compare_recordings
+from backends.comparison import Comparison, check_targets, compare_rasters, compare_recordings
+from backends.contracts import contract_on
 from backends.energy import EnergyReport, SampleEnergy, energy_report, measured_energy
-from backends.fuse import FusedAnswer, SampleCounts, fuse, sample_counts
+from backends.fuse import FusedAnswer, SampleCounts, encode, fuse, sample_counts
 from backends.programs import ProgramCache
+from backends.quantisation_file import QuantisationFile
 from backends.registry import Registry
 from fusion.contract import ExecutionContract
 from fusion.encoding import Recording
 from fusion.errors import InvalidInput
-from fusion.files import read_recording
-from fusion.model import FusionModel, load_model
-from fusion.samples import list_samples, read_sample
-from fusion.shelf import Shelf, ShelvedModel
+from fusion.model import FusionModel
+from fusion.samples import list_samples
+from fusion.shelf import ShelvedModel
 from fusion.window import manifest_of
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """What to run a model on: rasters for Input nodes, or recordings of sensors, never both.
-
-    Attributes:
-        rasters: Input node → [steps, *shape].
-        recordings: sensor → recording.
-    """
-
-    rasters: Mapping[str, NDArray[np.generic]]
-    recordings: Mapping[str, Recording]
-
-
-def find_model(name: str, settings: Settings) -> ShelvedModel:
-    """Return the model in a folder, zip or `.nir` file, or of this name among the known.
-
-    Raises:
-        InvalidInput: if there is none.
-        InvalidModel: if it cannot be read.
-    """
-    path = Path(name)
-    if path.exists():
-        return ShelvedModel(path, load_model(path, settings.model_limits))
-    if path.suffix in (".nir", ".zip") or len(path.parts) > 1:
-        raise InvalidInput("model", f"{name!r} does not exist")
-    return Shelf(settings.models_dir, settings.model_limits).find(name)
-
-
-def read_inputs(given: Sequence[str], shelved: ShelvedModel) -> Inputs:
-    """Return the inputs named on a command line.
-
-    Args:
-        given: `SENSOR=FILE`, `SENSOR=sample:NAME`, `NODE=raster.npy`, or `raster.npy` alone for a
-            model with one Input node. A `.npy` of two or more dimensions is a raster.
-        shelved: the model.
-
-    Raises:
-        InvalidInput: naming the input that is unknown, unreadable or given twice.
-    """
-    rasters: dict[str, NDArray[np.generic]] = {}
-    recordings: dict[str, Recording] = {}
-    for entry in given:
-        name, file = _named(entry, shelved.model)
-        if name in rasters or name in recordings:
-            raise InvalidInput(f"input {name}", "is given twice")
-        if _is_raster(name, file, shelved.model):
-            rasters[name] = _read_raster(Path(file))
-        else:
-            recordings[name] = _read_sensor(name, file, shelved)
-    if rasters and recordings:
-        raise InvalidInput(
-            "input", f"{', '.join(rasters)} is a raster, {', '.join(recordings)} a recording",
-            "rasters for every Input node, or recordings of sensors",
-        )  # fmt: skip
-    return Inputs(rasters, recordings)
-
-
-def _named(entry: str, model: FusionModel) -> tuple[str, str]:
-    """Split NAME=FILE; a FILE alone goes to the only Input node."""
-    name, equals, file = entry.partition("=")
-    if equals:
-        return name, file
-    nodes = list(model.graph.inputs)
-    if len(nodes) != 1:
-        known = ", ".join(f"{node}={entry}" for node in nodes)
-        raise InvalidInput(f"input {entry}", f"the model has {len(nodes)} Input nodes", known)
-    return nodes[0], entry
-
-
-def _is_raster(name: str, file: str, model: FusionModel) -> bool:
-    if name not in model.encoders:
-        known = [*model.encoders, *model.graph.inputs]
-        if name not in model.graph.inputs:
-            raise InvalidInput(f"input {name}", "is no sensor and no Input node", ", ".join(known))
-        return True
-    path = Path(file)
-    return path.suffix == ".npy" and path.is_file() and _read_raster(path).ndim > 1
-
-
-def _read_raster(path: Path) -> NDArray[np.generic]:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except OSError as error:
-        raise InvalidInput(str(path), f"cannot be read: {error.strerror or error}") from None
-    except (ValueError, EOFError) as error:
-        raise InvalidInput(str(path), f"is not a .npy file: {error}") from None
-    if not isinstance(array, np.ndarray):
-        raise InvalidInput(str(path), "holds several arrays", "a .npy file of one raster")
-    return array
-
-
-def _read_sensor(name: str, file: str, shelved: ShelvedModel) -> Recording:
-    kind, colon, sample = file.partition(":")
-    if colon and kind == "sample":
-        return read_sample(shelved.path, shelved.model, sample, name)
-    return read_recording(Path(file), shelved.model.encoders[name])
+from simulators.calibration import Rasters
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +45,7 @@ class OfflineRun:
         steps: time steps run.
         run_s: seconds the run took.
         energy: what it took.
+        quantisation: what was lost if the run was to quantise the model, else None.
     """
 
     model: FusionModel
@@ -151,6 +58,7 @@ class OfflineRun:
     steps: int
     run_s: float
     energy: EnergyReport
+    quantisation: QuantisationFile | None = None
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return the records, and `NODE.output` for every Output node, as `--out` stores them."""
@@ -165,27 +73,61 @@ def run_offline(
     registry: Registry,
     *,
     record: Collection[str] = (),
+    quantise: bool = False,
 ) -> OfflineRun:
     """Run a model once, without any server.
+
+    Args:
+        shelved: the model.
+        inputs: what to run it on.
+        contract: the model's own contract.
+        target: where to run it; one that needs integers has a contract of its own.
+        registry: the targets.
+        record: nodes to record, or `all`.
+        quantise: whether to make the integers that the target needs and the model lacks.
 
     Raises:
         InvalidInput: if there is nothing to run on, or it does not fit.
         BackendError: if the target cannot be used or refuses the model.
     """
     _require_something(inputs, shelved)
+    chosen = registry.target(target)
+    ready = _ready(shelved, inputs, contract, [chosen], quantise=quantise)
+    contract = contract_on(chosen, contract)
     programs = ProgramCache(registry)
     try:
-        program = programs.get(shelved.model, target, contract)
-        place = (shelved.model, registry.target(target), contract)
+        program = programs.get(ready.model, target, contract)
+        place = (ready.model, chosen, contract)
         if inputs.rasters:
-            return _run_rasters(place, program, inputs.rasters, record)
-        (answer,) = fuse(shelved.model, program, contract, [inputs.recordings], record=record)
-        return OfflineRun(
-            shelved.model, target, contract, answer, {}, answer.recorded, answer.counts,
-            answer.steps, answer.run_s, _energy(place[1], answer.counts, answer.measured),
-        )  # fmt: skip
+            done = _run_rasters(place, program, inputs.rasters, record)
+        else:
+            done = _run_recordings(place, program, inputs.recordings, record)
+        return replace(done, quantisation=ready.quantisation)
     finally:
         programs.close()
+
+
+def _ready(
+    shelved: ShelvedModel,
+    inputs: Inputs,
+    own: ExecutionContract,
+    targets: Sequence[Target],
+    *,
+    quantise: bool,
+) -> Runnable:
+    """Return the model, quantised if that is asked for and needed.
+
+    It is calibrated on the samples that ship with it or, without any, on the run's own input.
+    """
+    if not quantise:
+        return Runnable(shelved.model, None)
+
+    def own_input(contract: ExecutionContract) -> Rasters:
+        if inputs.rasters:
+            return inputs.rasters
+        return encode(shelved.model, inputs.recordings, contract).inputs
+
+    return runnable(shelved.model, own, targets, partial(calibration_of, shelved, own_input))
 
 
 def _require_something(inputs: Inputs, shelved: ShelvedModel) -> None:
@@ -206,6 +148,7 @@ def compare_offline(
     *,
     tolerance: float,
     tell: Callable[[str], None],
+    quantise: bool = False,
 ) -> Comparison:
     """Compare targets on one model and one input, without any server.
 
@@ -213,15 +156,31 @@ def compare_offline(
         InvalidInput, BackendError: as `run_offline`.
     """
     _require_something(inputs, shelved)
+    check_targets(targets)
+    chosen = [registry.target(name) for name in targets]
+    model = _ready(shelved, inputs, contract, chosen, quantise=quantise).model
     programs = ProgramCache(registry)
     place = (contract, targets, programs)
-    model = shelved.model
     try:
         if inputs.rasters:
             return compare_rasters(model, inputs.rasters, *place, tolerance=tolerance, tell=tell)
         return compare_recordings(model, inputs.recordings, *place, tolerance=tolerance, tell=tell)
     finally:
         programs.close()
+
+
+def _run_recordings(
+    place: tuple[FusionModel, Target, ExecutionContract],
+    program: Program,
+    recordings: Mapping[str, Recording],
+    record: Collection[str],
+) -> OfflineRun:
+    model, target, contract = place
+    (answer,) = fuse(model, program, contract, [recordings], record=record)
+    return OfflineRun(
+        model, target.name, contract, answer, {}, answer.recorded, answer.counts, answer.steps,
+        answer.run_s, _energy(target, answer.counts, answer.measured),
+    )  # fmt: skip
 
 
 def _run_rasters(
@@ -269,4 +228,5 @@ def summary(run: OfflineRun) -> dict[str, Any]:
         "energy": None if run.energy.energy is None else asdict(run.energy.energy),
         "energy_reason": run.energy.reason,
         "timing": {"run_s": run.run_s},
+        "quantisation": None if run.quantisation is None else asdict(run.quantisation),
     }

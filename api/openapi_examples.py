@@ -91,6 +91,7 @@ REPLY: dict[str, Any] = {
     "energy": None,
     "energy_reason": "target 'numpy': it runs on a processor, whose energy is not measured",
     "timing": {"decode_s": 0.0004, "queue_s": 0.0001, "run_s": 0.0121, "total_s": 0.0139},
+    "quantisation": None,
     "warnings": [],
 }
 
@@ -186,6 +187,7 @@ COMPARE_REPLY: dict[str, Any] = {
         {"target": "numpy", "run_s": 0.012, **_COMPARED},
         {"target": "brian2", "run_s": 0.051, **_COMPARED},
     ],
+    "quantisation": None,
     "pairs": [
         {
             "targets": ["numpy", "brian2"],

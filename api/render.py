@@ -21,6 +21,7 @@ from api.replies import (
     TraceReply,
     WindowReply,
 )
+from backends.contracts import differing
 from backends.energy import energy_report
 from backends.fuse import FusedAnswer, SampleCounts
 from fusion.contract import ExecutionContract
@@ -64,13 +65,22 @@ def fuse_reply(job: Job, answer: FusedAnswer, request_id: str, queue_s: float) -
             "run_s": answer.run_s,
             "total_s": time.perf_counter() - job.started,
         },
-        "warnings": warnings_of(answer, manifest),
+        "quantisation": job.quantisation,
+        "warnings": [*_contract_warnings(job), *warnings_of(answer, manifest)],
     }
 
 
 @lru_cache(maxsize=64)
 def _contract_fields(contract: ExecutionContract) -> dict[str, Any]:
     return contract.as_dict()
+
+
+def _contract_warnings(job: Job) -> list[str]:
+    """Return in which fields the target's contract is not the one asked for."""
+    return [
+        f"contract.{name}: {here} on {job.target.name}, {asked} in the model's own contract"
+        for name, (asked, here) in differing(job.own, job.contract).items()
+    ]
 
 
 def model_name(model: FusionModel) -> ModelName:

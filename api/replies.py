@@ -9,6 +9,7 @@ from backends.base import EnergyModel, Violation
 from backends.compare import PairComparison
 from backends.energy import SampleEnergy
 from backends.fit import PopulationSize
+from backends.quantisation_file import QuantisationFile
 
 if TYPE_CHECKING:  # arrays are encoded as they are; a reader of the reply sees lists
     Ints = list[int] | NDArray[np.integer]
@@ -107,6 +108,7 @@ class FuseReply(TypedDict):
     energy: SampleEnergy | None
     energy_reason: str | None
     timing: TimingReply
+    quantisation: QuantisationFile | None
     warnings: list[str]
 
 
@@ -190,6 +192,7 @@ class ComparisonReply(TypedDict):
     steps: int
     targets: list[ComparedReply]
     pairs: list[PairComparison]
+    quantisation: QuantisationFile | None
 
 
 class SensorDescription(TypedDict):

@@ -106,6 +106,14 @@ class FuseRequest(_Contracted, frozen=True):
     record: Annotated[
         list[str], Meta(description='Nodes to record, or "all"; output populations always are.')
     ] = field(default_factory=list)
+    quantise: Annotated[
+        bool,
+        Meta(
+            description="Make the integers that the target needs, if the model lacks them: "
+            "calibrated on the samples that ship with it, else on this request. The reply says "
+            "what that lost."
+        ),
+    ] = False
     deadline_s: Annotated[
         Positive | None, Meta(description="Seconds until the answer is of no use any more.")
     ] = None

@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from api.errors import LimitExceeded
 from api.job import Asked, Job, Reply
 from api.metrics import Metrics
+from api.quantising import Quantiser
 from api.shadow import Shadow
 from backends.errors import RunTimeout
 from backends.fuse import FusedAnswer, run_batch
@@ -31,6 +32,7 @@ class _Ready:
     """A job that is about to run: its place in the batch, its input, the seconds it waited."""
 
     index: int
+    asked: Asked
     encoding: Encoding
     queue_s: float
 
@@ -57,6 +59,7 @@ class Runner:
         self._shadow = shadow
         self._max_record_values = max_record_values
         self._wirings: dict[str, Wiring] = {}
+        self.quantiser = Quantiser()
 
     def run(self, batch: Sequence[Asked]) -> list[Reply | Exception]:
         """Return a reply or what went wrong for every job of a batch, all of one target and key."""
@@ -69,9 +72,8 @@ class Runner:
             except Exception as error:
                 results[index] = error
         if ready:
-            outcomes = self._run([batch[one.index].job for one in ready], ready)
-            for one, outcome in zip(ready, outcomes, strict=True):
-                results[one.index] = self._reply(batch[one.index], outcome, one.queue_s)
+            for one, outcome in zip(ready, self._run(ready), strict=True):
+                results[one.index] = self._reply(one.asked, outcome, one.queue_s)
         return results
 
     def _ready(self, index: int, asked: Asked, begun: float) -> _Ready:
@@ -79,11 +81,19 @@ class Runner:
         if begun >= job.end:
             raise RunTimeout(job.target.name, job.deadline_s)
         queue_s = begun - job.started - job.decode_s
-        return _Ready(index, asked.context.run(job.window.encoding), queue_s)
+        encoding = asked.context.run(job.window.encoding)
+        if job.quantise:
+            asked = replace(asked, job=self._quantised(job, encoding))
+        return _Ready(index, asked, encoding, queue_s)
 
-    def _run(
-        self, jobs: Sequence[Job], ready: Sequence[_Ready]
-    ) -> Sequence[FusedAnswer | Exception]:
+    def _quantised(self, job: Job, encoding: Encoding) -> Job:
+        """Return a job with its model quantised, if its target needs that."""
+        made = self.quantiser.ready(job.shelved, job.own, [job.target], lambda _: encoding.inputs)
+        shelved = replace(job.shelved, model=made.model)
+        return replace(job, shelved=shelved, quantisation=made.quantisation)
+
+    def _run(self, ready: Sequence[_Ready]) -> Sequence[FusedAnswer | Exception]:
+        jobs = [one.asked.job for one in ready]
         first = jobs[0]
         model, contract, target = first.shelved.model, first.contract, first.target.name
         self._metrics.batch_size.labels(target).observe(len(jobs))

@@ -22,6 +22,7 @@ from api.settings import Settings
 from api.shadow import make_shadow
 from api.targets import check_names
 from backends.base import Target
+from backends.contracts import contract_on
 from backends.errors import BackendError, UnknownTarget, told
 from backends.fuse import FusedAnswer, encode
 from backends.programs import ProgramCache
@@ -104,7 +105,7 @@ class Service:
         name = self.settings.target
         self.health.problems.pop(model.name, None)
         try:
-            contract = model.contract()
+            contract = self.programs.contract(name, model.contract())
             self.programs.get(model, name, contract)
             self.runner.wiring(model, contract)
         except (FusionError, BackendError, InvalidTarget) as error:  # others may well be served
@@ -198,9 +199,12 @@ class Service:
         shelved = self.find_model(request.model)
         target = self.find_target(request.target)
         note(shelved.model.name, target.name)
-        contract = self.contract(request, shelved)
+        own = self.contract(request, shelved)
+        contract = contract_on(target, own)
         return Job(
             shelved=shelved,
+            own=own,
+            quantise=request.quantise,
             target=target,
             contract=contract,
             window=Window(partial(self._encoding, parsed, shelved, contract)),

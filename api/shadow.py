@@ -17,8 +17,9 @@ from api.metrics import Metrics
 from api.settings import Settings
 from backends.base import Target
 from backends.compare import TOLERANCE, raster_of, verdict_on
+from backends.contracts import contract_on
 from backends.errors import BackendError
-from backends.fuse import FusedAnswer, answer_of, run_batch
+from backends.fuse import FusedAnswer, again_under, answer_of, run_batch
 from backends.programs import ProgramCache
 from backends.registry import InvalidTarget, Registry
 from fusion.errors import FusionError
@@ -107,10 +108,10 @@ class Shadow:
 
     def _compare(self, live: Live) -> tuple[str, int]:
         """Return the verdict on the shadow target, and the number of bins that differ."""
-        job, contract = live.job, live.job.contract
-        model, limit_s = job.shelved.model, self._target.max_run_s
+        job, model, limit_s = live.job, live.job.shelved.model, self._target.max_run_s
+        contract = contract_on(self._target, job.own)
         program = self._programs.get(model, self._target.name, contract)
-        windows = [job.window.encoding()]
+        windows = [again_under(model, job.window.encoding(), contract)]
         (again,) = run_batch(
             model, program, contract, windows, record=[*live.spikes], deadline_s=limit_s
         )
@@ -119,7 +120,7 @@ class Shadow:
             _difference(node, spikes, again, contract.dt_s) for node, spikes in live.spikes.items()
         ]
         agree = live.labels == [window.label for window in again.windows]
-        verdict = verdict_on(populations, False, agree, TOLERANCE)
+        verdict = verdict_on(populations, contract != job.contract, agree, TOLERANCE)
         return verdict, sum(one.mismatched for one in populations)
 
 

@@ -19,6 +19,7 @@ from fusion.encoding import Recording
 from fusion.errors import InvalidInput
 from fusion.model import FusionModel
 from fusion.window import Encoding, decide_window, encode_window, manifest_of
+from simulators.rasters import lasting
 from simulators.trace import State
 
 Batch = Mapping[str, NDArray[np.generic]]
@@ -120,7 +121,10 @@ def compare_rasters(
     """Compare targets on rasters, Input node → [steps, *shape]; else as `compare_recordings`."""
     places = _places(model, contract, targets, programs)
     extra = max(_latest(places).values(), default=0)
-    batch = {node: _lasting(np.asarray(values), extra)[None] for node, values in rasters.items()}
+    batch = {
+        node: lasting(np.asarray(values), len(values) + extra)[None]
+        for node, values in rasters.items()
+    }
     return _compare(model, batch, None, places, programs, tolerance, tell, None)
 
 
@@ -160,11 +164,6 @@ def _latest(places: Sequence[_Place]) -> Mapping[str, int]:
     return max(
         (place.latency_steps for place in places), key=lambda late: max(late.values(), default=0)
     )
-
-
-def _lasting(raster: NDArray[np.generic], extra: int) -> NDArray[np.generic]:
-    silence = np.zeros((extra, *raster.shape[1:]), raster.dtype)
-    return np.concatenate((raster, silence)) if extra else raster
 
 
 def _compare(

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,15 @@ from backends.latency import output_latency
 from fusion.contract import ExecutionContract
 from fusion.encoding import Recording
 from fusion.model import FusionModel
-from fusion.window import Encoding, FusedWindow, decide_window, encode_window, manifest_of
+from fusion.window import (
+    Encoding,
+    FusedWindow,
+    decide_window,
+    encode_window,
+    manifest_of,
+    window_steps,
+)
+from simulators.rasters import lasting
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +111,14 @@ def encode(
         InvalidModel: if the model has no manifest, or cannot be run anywhere.
     """
     return encode_window(model, recordings, contract, output_latency(model, contract))
+
+
+def again_under(model: FusionModel, encoding: Encoding, contract: ExecutionContract) -> Encoding:
+    """Return an encoded window for a run under another contract of the same steps and binning."""
+    late = output_latency(model, contract)
+    steps = window_steps(manifest_of(model), contract.dt_s) + max(late.values(), default=0)
+    inputs = {node: lasting(values[:steps], steps) for node, values in encoding.inputs.items()}
+    return replace(encoding, inputs=inputs, latency_steps=late)
 
 
 def answer_of(outcome: FusedAnswer | Exception) -> FusedAnswer:

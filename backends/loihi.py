@@ -9,13 +9,20 @@ import nir
 import numpy as np
 
 from backends.base import Capabilities
-from backends.checks import choice_violations, node_type_violations, total_violations
+from backends.checks import (
+    SIZES,
+    choice_violations,
+    node_type_violations,
+    size_violations,
+    total_violations,
+)
 from backends.cores import Wires, place
 from backends.quantisation_file import other_contract, quantisation_of
 from fusion.contract import CHOICES, ExecutionContract
 from fusion.errors import InvalidModel
 from fusion.model import FusionModel
 from fusion.profiles import PROFILES
+from simulators.draft import measure
 from simulators.flatten import flatten
 from simulators.folding import fold
 from simulators.loihi_connections import Conv
@@ -94,8 +101,9 @@ def check_before_integers(
     found = _exceeds(model, contract, capabilities)
     if found:  # what the graph becomes under another contract is not known
         return found
-    plan = make_plan(model.graph, contract)
-    return violations_of(fold(plan), contract)
+    allowed = {name: getattr(capabilities, f"max_{name}") for name in SIZES}
+    found = size_violations(measure(model.graph, contract), allowed)
+    return found or violations_of(fold(make_plan(model.graph, contract)), contract)
 
 
 def _exceeds(

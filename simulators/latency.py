@@ -1,9 +1,10 @@
 """How late a contract with feed-forward delays makes the nodes of a plan."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from simulators.plan import Plan
+from simulators.draft import Draft
+from simulators.plan import PlanNode
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +20,14 @@ class Latency:
     longest: int
 
 
-def latencies(plan: Plan) -> Mapping[str, Latency]:
+def latencies(nodes: Sequence[Draft] | Sequence[PlanNode]) -> Mapping[str, Latency]:
     """Return the latency of every node that an Input reaches.
 
-    Delays of loops do not count, and neither do Delay nodes: they are part of the model.
+    The nodes are those of a plan, in its order. Delays of loops do not count, and neither do Delay
+    nodes: they are part of the model.
     """
-    found = {node.name: Latency(0, 0) for node in plan.of_kind("Input")}
-    for node in plan.nodes:
+    found = {node.name: Latency(0, 0) for node in nodes if node.kind == "Input"}
+    for node in nodes:
         # In the order of the plan, the delays of loops lie on edges that lead backward.
         arriving = [
             (found[source.node], source.delay_steps)

@@ -1,12 +1,15 @@
 """How two spike rasters of one population differ."""
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Raster = NDArray[np.int64]
 """Spike counts [steps, neurons]."""
+
+_Number = TypeVar("_Number", bound=np.generic)
 
 MAX_LAG_STEPS = 5
 VAN_ROSSUM_TAU_S = 0.01
@@ -38,11 +41,17 @@ class PopulationDifference:
     van_rossum: float
 
 
+def lasting(raster: NDArray[_Number], steps: int) -> NDArray[_Number]:
+    """Return a raster [steps, ...] with silence at its end, so that it lasts so many steps."""
+    silence = np.zeros((steps - len(raster), *raster.shape[1:]), raster.dtype)
+    return np.concatenate((raster, silence))
+
+
 def population_difference(
     node: str, first: Raster, second: Raster, dt_s: float
 ) -> PopulationDifference:
     """Return how two rasters [steps, neurons] differ; a shorter one is silent at its end."""
-    first, second = (_lasting(one, max(len(first), len(second))) for one in (first, second))
+    first, second = (lasting(one, max(len(first), len(second))) for one in (first, second))
     by_lag = {lag: _mismatched(first, second, lag) for lag in _lags(len(first))}
     best = min(by_lag, key=lambda lag: (by_lag[lag], abs(lag), lag))
     return PopulationDifference(
@@ -55,10 +64,6 @@ def population_difference(
         _cosine(first.mean(axis=0), second.mean(axis=0)),
         van_rossum(first, second, dt_s),
     )
-
-
-def _lasting(raster: Raster, steps: int) -> Raster:
-    return np.pad(raster, ((0, steps - len(raster)), (0, 0)))
 
 
 def _lags(steps: int) -> range:

@@ -18,6 +18,7 @@ from api.oip.requests import BINARY_OUTPUT, Inference, InferRequest, fuse_reques
 from api.requests import FuseRequest, TensorInput
 from api.service import Service, deadline
 from api.tensors import BINARY_SIZE, read_tensors
+from backends.contracts import contract_on
 from fusion.events import dt_ns
 from fusion.shelf import ShelvedModel
 from fusion.window import window_steps
@@ -80,7 +81,8 @@ def _raster_job(
     begun = time.perf_counter()
     model, target = shelved.model, service.find_target(fuse.target)
     arrival.note(model.name, target.name)
-    contract = model.contract(fuse.profile, fuse.dt_s, fuse.contract)
+    own = model.contract(fuse.profile, fuse.dt_s, fuse.contract)
+    contract = contract_on(target, own)
     dt_ns(contract.dt_s)
     steps = window_steps(model.manifest, contract.dt_s) if model.manifest else None
     rasters = check_rasters(inference, description, steps)
@@ -88,6 +90,8 @@ def _raster_job(
     check_limits(lead_of(rasters), description, record, service.settings)
     return RasterJob(
         shelved=shelved,
+        own=own,
+        quantise=False,  # a batch of rasters may hold many samples; `snn-fusion quantise` does it
         target=target,
         contract=contract,
         record=fuse.record,

@@ -15,12 +15,16 @@ from api.intake import parse, read_recordings
 from api.job import ComparisonJob
 from api.lanes import outcome
 from api.notes import notes_of
+from api.quantising import Runnable
 from api.requests import CompareRequest
 from api.routes.common import read_body, service_of
 from api.service import Service, deadline
 from backends.checks import refuse_oversize
 from backends.comparison import check_targets, compare_recordings
 from backends.errors import RunTimeout
+from backends.fuse import encode
+from fusion.contract import ExecutionContract
+from simulators.calibration import Rasters
 
 
 async def compare(request: Request) -> Response:
@@ -44,12 +48,13 @@ def _prepare(
     check_targets(request.targets)
     targets = service.find_targets(request.targets)
     note(shelved.model.name, ",".join(targets))
-    contract = service.contract(request, shelved)
+    own = service.contract(request, shelved)
     recordings = read_recordings(parsed, shelved, service.settings)
     max_s = sum(service.targets[name].max_run_s for name in targets)
     return ComparisonJob(
         shelved=shelved,
-        contract=contract,
+        own=own,
+        quantise=request.quantise,
         recordings=recordings,
         deadline_s=deadline(request, max_s),
         started=started,
@@ -59,19 +64,32 @@ def _prepare(
 
 
 def _run(service: Service, job: ComparisonJob) -> bytes:
-    model = job.shelved.model
+    limits = service.registry.limits
+    refuse_oversize(job.shelved.model, job.own, job.targets[0], limits)
+    service.runner.check_recorded(job.shelved.model, job.own, ["all"], "dt_s")
+    ready = _ready(service, job)
     left_s = job.end - time.perf_counter()
     if left_s <= 0:
         raise RunTimeout(", ".join(job.targets), job.deadline_s)
-    refuse_oversize(model, job.contract, job.targets[0], service.registry.limits)
-    service.runner.check_recorded(model, job.contract, ["all"], "dt_s")
     comparison = compare_recordings(
-        model,
+        ready.model,
         job.recordings,
-        job.contract,
+        job.own,
         job.targets,
         service.programs,
         tolerance=job.tolerance,
         deadline_s=left_s,
     )
-    return orjson.dumps(comparison_reply(comparison), option=orjson.OPT_SERIALIZE_NUMPY)
+    reply = comparison_reply(comparison, ready.quantisation)
+    return orjson.dumps(reply, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _ready(service: Service, job: ComparisonJob) -> Runnable:
+    if not job.quantise:
+        return Runnable(job.shelved.model, None)
+
+    def own_input(contract: ExecutionContract) -> Rasters:
+        return encode(job.shelved.model, job.recordings, contract).inputs
+
+    targets = [service.targets[name] for name in job.targets]
+    return service.runner.quantiser.ready(job.shelved, job.own, targets, own_input)

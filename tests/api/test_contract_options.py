@@ -3,6 +3,7 @@ import json
 import nir
 import numpy as np
 import pytest
+from support.profiles import FLOAT_PROFILES
 from typer.testing import CliRunner
 
 from api.cli import app
@@ -42,7 +43,7 @@ def contract(folder, *options):
     return json.loads(done.stdout)["contract"]
 
 
-@pytest.mark.parametrize("profile", sorted(PROFILES))
+@pytest.mark.parametrize("profile", sorted(FLOAT_PROFILES))
 def test_every_profile_runs_and_is_echoed(folder, profile):
     assert contract(folder, "--profile", profile) == {"dt_s": 0.001, **PROFILES[profile]}
 

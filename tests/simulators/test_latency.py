@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from support.small_graphs import contract, filled, graph
 
+from simulators.draft import make_drafts
 from simulators.latency import Latency, latencies
 from simulators.plan import make_plan
 
@@ -32,7 +33,7 @@ def skipping():
 
 
 def test_weights_that_cost_a_step_make_what_follows_late():
-    late = latencies(make_plan(skipping(), contract(feedforward_delay_steps=1)))
+    late = latencies(make_plan(skipping(), contract(feedforward_delay_steps=1)).nodes)
     assert late["a"] == Latency(1, 1)
     assert late["b"] == late["out"] == Latency(1, 2)
 
@@ -40,7 +41,7 @@ def test_weights_that_cost_a_step_make_what_follows_late():
 @pytest.mark.parametrize("at", ["spikes", "after_weights"])
 def test_loops_and_delay_nodes_make_nothing_late(at):
     plan = make_plan(skipping(), contract(recurrent_delay_at=at))
-    assert set(latencies(plan).values()) == {Latency(0, 0)}
+    assert set(latencies(plan.nodes).values()) == {Latency(0, 0)}
 
 
 def test_what_no_input_reaches_has_no_latency():
@@ -52,4 +53,9 @@ def test_what_no_input_reaches_has_no_latency():
         "w": nir.Linear(ONE),
     }
     plan = make_plan(graph(nodes, "in -> out", "a -> w -> b -> a"), contract())
-    assert set(latencies(plan)) == {"in", "out"}
+    assert set(latencies(plan.nodes)) == {"in", "out"}
+
+
+def test_drafts_of_a_plan_tell_the_same():
+    late = contract(feedforward_delay_steps=1)
+    assert latencies(make_drafts(skipping(), late)) == latencies(make_plan(skipping(), late).nodes)
