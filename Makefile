@@ -83,7 +83,7 @@ accuracy: .venv-train/.installed ## its accuracy on speakers left out: make accu
 SEED ?= 0
 COUNT ?= 1000
 fuzz-files: $(VENV)/.installed ## damage .nir files and read them: make fuzz-files SEED=n COUNT=n
-	PYTHONPATH=tests:. $(BIN)/python tests/fuzz_files.py --seed $(SEED) --count $(COUNT)
+	PYTHONPATH=.:tests $(BIN)/python tests/fuzz_files.py --seed $(SEED) --count $(COUNT)
 
 clean: ## remove environments and caches
 	rm -rf .venv* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info out

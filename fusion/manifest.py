@@ -1,5 +1,6 @@
 """`fusion.yaml`: what a graph alone does not say about sensors, heads and time."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
@@ -151,7 +152,8 @@ def _check(manifest: Manifest) -> None:
 
     require(len(manifest.labels) > 1, "labels", "a decision needs at least two labels")
     require(len(set(manifest.labels)) == len(manifest.labels), "labels", "holds a label twice")
-    require(manifest.window.length_s > 0, "window.length_s", "must be positive")
+    length_s = manifest.window.length_s
+    require(0 < length_s < math.inf, "window.length_s", f"is {length_s}", "a positive number")
     require(bool(manifest.heads), "heads", "a fusion model needs at least one head")
     for name, sensor in manifest.sensors.items():
         where = f"sensors.{name}"
@@ -164,7 +166,8 @@ def _check(manifest: Manifest) -> None:
             )
         else:
             require(sensor.encoder is not None, f"{where}.encoder", "samples need an encoder")
-            require((sensor.rate_hz or 0) > 0, f"{where}.rate_hz", "must be positive")
+            fine = 0 < (sensor.rate_hz or 0) < math.inf
+            require(fine, f"{where}.rate_hz", f"is {sensor.rate_hz}", "a positive number")
     for name, head in manifest.heads.items():
         known = ", ".join(manifest.sensors)
         require(
@@ -173,7 +176,8 @@ def _check(manifest: Manifest) -> None:
             f"no sensor {head.sensor!r}",
             known,
         )
-        require(head.temperature > 0, f"heads.{name}.temperature", "must be positive")
+        fine = 0 < head.temperature < math.inf
+        require(fine, f"heads.{name}.temperature", f"is {head.temperature}", "a positive number")
         require(0 < head.reliability <= 1, f"heads.{name}.reliability", "must lie in (0, 1]")
         inside = head.read_at_s is None or 0 < head.read_at_s <= manifest.window.length_s
         require(inside, f"heads.{name}.read_at_s", "lies outside the window")

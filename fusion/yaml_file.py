@@ -1,5 +1,6 @@
 """YAML of strangers, as plain values."""
 
+import unicodedata
 from typing import Any
 
 import yaml
@@ -53,3 +54,11 @@ class _Plain(yaml.SafeLoader):
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node
+
+    def construct_scalar(self, node: Any) -> Any:
+        value = super().construct_scalar(node)
+        for character in value:
+            if unicodedata.category(character) in ("Cc", "Cs") and character not in "\n\t":
+                line = node.start_mark.line + 1
+                raise _Refused(f"line {line} holds the character {character!a}")
+        return value

@@ -9,7 +9,6 @@ import os
 import resource
 import signal
 import sys
-import time
 import traceback
 import warnings
 from collections import Counter
@@ -20,6 +19,7 @@ from support.mutants import mutant
 OUTCOMES = ("runs", "rejected", "invalid")
 FOUND = 100
 PATIENCE_S = 5
+TELL_EVERY = 500
 
 
 def main() -> None:
@@ -32,11 +32,22 @@ def main() -> None:
     given = options.parse_args()
     warnings.simplefilter("error")
     judge, tally = Judge(), Counter[str]()
-    slowest, before = (0.0, ""), _peak_kib()
-    for number in range(given.first, given.first + given.count):
+    try:
+        _fuzz(judge, tally, given)
+    except KeyboardInterrupt:
+        print("broken off")
+    finally:
+        judge.close()
+    print(f"seed {given.seed}, from mutant {given.first}: {dict(tally)}")
+    sys.exit(tally["findings"] > 0)
+
+
+def _fuzz(judge: Judge, tally: Counter[str], given: argparse.Namespace) -> None:
+    before = _peak_kib()
+    for at in range(1, given.count + 1):
+        number = given.first + at - 1
         done, data = mutant(given.seed, number)
         name = f"seed {given.seed}, mutant {number}: {done}"
-        started = time.perf_counter()
         child = number % given.child_every == 0
         if not child:
             outcome = _in_fork(judge, data, name)
@@ -45,17 +56,11 @@ def main() -> None:
         if child:
             tally["through the child"] += 1
             tally[_judged(judge, data, name, in_child=True)] += 1
-        slowest = max(slowest, (time.perf_counter() - started, name))
-        at = number - given.first + 1
-        if at == given.count // 10:
-            before = _peak_kib()  # after everything has been in use once
-        if at % 500 == 0:
-            print(f"{at}: {dict(tally)}", flush=True)
-    judge.close()
-    print(f"{given.count} mutants of seed {given.seed}: {dict(tally)}")
-    print(f"slowest {slowest[0]:.1f} s ({slowest[1]})")
-    print(f"peak memory {_peak_kib() >> 10} MiB, grown {_peak_kib() - before} KiB since a tenth")
-    sys.exit(tally["findings"] > 0)
+        if at == TELL_EVERY:
+            before = _peak_kib()  # everything has been in use once
+        if at % TELL_EVERY == 0:
+            grown = _peak_kib() - before
+            print(f"{at}: {dict(tally)}, peak memory grown by {grown} KiB", flush=True)
 
 
 def _judged(judge: Judge, data: bytes, name: str, *, in_child: bool) -> str:
