@@ -15,6 +15,7 @@ from rich.table import Table
 
 from api.comparing import comparison_page, comparison_reply, pair_lines
 from api.contract_options import contract_options
+from api.first_run import first_run
 from api.fitting import check_reply, fit_table, fit_targets
 from api.fuzz_loihi import fuzz_loihi
 from api.named_inputs import find_model, read_inputs
@@ -260,6 +261,7 @@ def settings() -> None:
 
 app.command("quantise")(quantise_command)
 app.command("fuzz-loihi")(fuzz_loihi)
+app.command("first-run")(first_run)
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """The types between a service and a chip: capabilities, targets, backends and programs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from simulators.violation import Violation
 __all__ = [
     "Backend",
     "Capabilities",
+    "CheckedStep",
     "Energy",
     "EnergyModel",
     "Program",
@@ -223,6 +224,23 @@ class RunResult:
     overflows: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class CheckedStep:
+    """One step of the checklist of a first run.
+
+    Attributes:
+        what: what is checked.
+        found: what was seen, or what went wrong.
+        passed: None if it was not run, because a step before it failed.
+        remedy: what to do if it did not pass.
+    """
+
+    what: str
+    found: str
+    passed: bool | None
+    remedy: str = ""
+
+
 class Program(ABC):
     """A model compiled for a target, ready to run many times; safe to call from several threads."""
 
@@ -291,6 +309,10 @@ class Backend(ABC):
     def cores(self, model: FusionModel, contract: ExecutionContract) -> int | None:  # noqa: ARG002
         """Return the cores that a model takes; None, as by default, where that is not known."""
         return None
+
+    def first_run(self) -> Iterator[CheckedStep]:
+        """Walk through what to check before a target's hardware is trusted; nothing by default."""
+        return iter(())
 
     def close(self) -> None:
         """Free what the backend holds, a child process for one; a later run starts afresh."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.host import Answer, ChildHost
-from simulators.loihi import LoihiEngine
+from simulators.loihi import Kept, LoihiEngine
 from simulators.loihi_connections import Conv, Dense, Sparse
 from simulators.loihi_network import LoihiNetwork
 from simulators.trace import State, Trace
@@ -90,16 +90,26 @@ class LavaEngine(LoihiEngine):
             return kept.trace(held), 0.0
         answer = self._asked(drive, held, record, deadline_s)
         reply = answer.reply
-        spikes = {name: values.astype(np.int64) for name, values in reply["spikes"].items()}
-        for step in range(steps):
-            now = {name: values[:, step] for name, values in (drive | spikes).items()}
+        self._keep(kept, drive, reply["spikes"], reply["recorded"])
+        after = {key: _integers(reply["state"][key], held[key]) for key in held}
+        return kept.trace(after), answer.wall_s
+
+    def _keep(
+        self,
+        kept: Kept,
+        drive: Mapping[str, NDArray[np.int64]],
+        spikes: Mapping[str, NDArray[Any]],
+        recorded: Mapping[str, NDArray[Any]],
+    ) -> None:
+        """Keep a whole run, as our engine keeps it step by step."""
+        sent = {**drive, **{name: values.astype(np.int64) for name, values in spikes.items()}}
+        for step in range(next(iter(drive.values())).shape[1]):
+            now = {name: values[:, step] for name, values in sent.items()}
             for connection in self.network.connections:
                 events = self._synapses[connection.name].events(now[connection.source])
                 kept.synaptic_events += events
-            kept.take(step, now, {key: v[:, step] for key, v in reply["recorded"].items()})
+            kept.take(step, now, {key: values[:, step] for key, values in recorded.items()})
         kept.overflows.clear()
-        after = {key: _integers(reply["state"][key], held[key]) for key in held}
-        return kept.trace(after), answer.wall_s
 
     def _asked(
         self,

@@ -83,17 +83,17 @@ class LoihiEngine:
         inputs: Mapping[str, NDArray[np.generic]],
         state: State | None,
         record: Collection[str],
-    ) -> tuple[dict[str, Ints], Held, "_Kept"]:
+    ) -> tuple[dict[str, Ints], Held, "Kept"]:
         """Return the checked inputs, the state before the first step, and what keeps the steps."""
         drive = self._drive(inputs)
         batch, steps = next(iter(drive.values())).shape[:2]
         fresh = self._fresh(batch)
         held: Held = dict(fresh if state is None else checked_state(state, fresh))
-        kept = _Kept(self.network, self._recorded(record), batch, steps)
+        kept = Kept(self.network, self._recorded(record), batch, steps)
         kept.note_clipped_weights({name: one.clipped for name, one in self._synapses.items()})
         return drive, held, kept
 
-    def _fire(self, population: LifPopulation, held: Held, kept: "_Kept") -> Ints:
+    def _fire(self, population: LifPopulation, held: Held, kept: "Kept") -> Ints:
         """Update a population from its registers and return its spikes [batch, neurons]."""
         name = population.name
         u, v = held[f"{name}.i"].astype(np.int64), held[f"{name}.v"].astype(np.int64)
@@ -113,7 +113,7 @@ class LoihiEngine:
         kept.note(f"{name}.v", clipped)
         return spikes.astype(np.int64)
 
-    def _deliver(self, name: str, spikes: Ints, held: Held, kept: "_Kept") -> None:
+    def _deliver(self, name: str, spikes: Ints, held: Held, kept: "Kept") -> None:
         """Move a connection's registers on by a step and add what these spikes send."""
         synapses = self._synapses[name]
         line = held[f"{name}.line"].astype(np.int64)
@@ -158,7 +158,7 @@ class LoihiEngine:
         return [known[name] for name in (known if "all" in record else dict.fromkeys(record))]
 
 
-class _Kept:
+class Kept:
     """Collects what a run gives back, step by step."""
 
     def __init__(

@@ -1,0 +1,5 @@
+"""Models on the embedded processor."""
+
+
+class CLoihiProcessModel:
+    """A process in C."""

@@ -1,0 +1,5 @@
+"""Models on the neuromorphic cores."""
+
+
+class AbstractNcProcessModel:
+    """A process on neuromorphic cores."""

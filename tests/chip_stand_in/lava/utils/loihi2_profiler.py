@@ -1,0 +1,1 @@
+"""What `lava.utils.loihi.is_installed` looks for."""
