@@ -80,7 +80,7 @@ def _shipped(entry: str, shelved: ShelvedModel) -> list[Sample] | None:
 def _encoded(group: Sequence[str], shelved: ShelvedModel, contract: ExecutionContract) -> Rasters:
     inputs = read_inputs(group, shelved)
     if inputs.recordings:
-        return encode(shelved.model, inputs.recordings, contract).inputs
+        return encode(shelved.model, inputs.recordings, contract).rasters()
     missing = [node for node in shelved.model.graph.inputs if node not in inputs.rasters]
     if missing:
         raise InvalidInput(f"calibrate {', '.join(group)}", f"leaves out {', '.join(missing)}")

@@ -4,6 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import msgspec
+import numpy as np
+from msgspec import Raw
+
 from api.errors import LimitExceeded, UnknownName
 from api.framing import Body, framed
 from api.requests import (
@@ -13,6 +17,7 @@ from api.requests import (
     SamplesInput,
     SensorInput,
     TensorInput,
+    UnreadSensor,
     decode,
 )
 from api.settings import Settings
@@ -20,6 +25,7 @@ from api.tensors import BINARY_SIZE, Tensor, read_tensors
 from fusion.encoding import Recording, Samples, SensorEncoder
 from fusion.errors import InvalidInput
 from fusion.events import EventStream
+from fusion.lists import read_integers
 from fusion.samples import list_samples, read_sample
 from fusion.shelf import ShelvedModel
 from fusion.window import manifest_of
@@ -65,10 +71,7 @@ def read_recordings(
     """
     manifest_of(shelved.model)
     reader = _Reader(shelved, settings)
-    found = {
-        name: reader.from_fields(name, decode(raw, SensorInput, f"sensors.{name}"))
-        for name, raw in parsed.request.sensors.items()
-    }
+    found = {name: reader.from_json(name, raw) for name, raw in parsed.request.sensors.items()}
     for name, parts in _by_sensor(parsed).items():
         if name in found:
             raise InvalidInput(f"sensors.{name}", "is given both in sensors and in inputs")
@@ -132,9 +135,14 @@ class _Reader:
         self._shelved = shelved
         self._settings = settings
 
-    def from_fields(self, name: str, given: SensorInput) -> Recording:
+    def from_json(self, name: str, text: Raw) -> Recording:
         field = f"sensors.{name}"
         sensor = self._sensor(name)
+        scanned = _scanned(text)
+        if scanned is not None:
+            _check_unit(field, "events", sensor)
+            return self._events(field, scanned, sensor)
+        given = decode(text, SensorInput, field)
         chosen = [one for one in given.__struct_fields__ if getattr(given, one) is not None]
         if len(chosen) != 1:
             problem = f"holds {' and '.join(chosen)}" if chosen else "is empty"
@@ -216,6 +224,26 @@ class _Sampled:
 
     rate_hz: float
     values: Any
+
+
+def _scanned(text: Raw) -> "_Events | None":
+    """Return events without a Python object for every number, None where that is not possible.
+
+    What is wrong with such a text, if anything is, the decoder of `SensorInput` says.
+    """
+    try:
+        events = _UNREAD.decode(text).events
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    times = read_integers(memoryview(events.times_us))
+    channels = read_integers(memoryview(events.channels))
+    if times is None or channels is None:
+        return None
+    values = None if events.values is None else np.array(events.values, np.float64)
+    return _Events(times, channels, values)
+
+
+_UNREAD = msgspec.json.Decoder(UnreadSensor)
 
 
 def _check_unit(field: str, given: str, sensor: SensorEncoder) -> None:

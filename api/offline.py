@@ -125,7 +125,7 @@ def _ready(
     def own_input(contract: ExecutionContract) -> Rasters:
         if inputs.rasters:
             return inputs.rasters
-        return encode(shelved.model, inputs.recordings, contract).inputs
+        return encode(shelved.model, inputs.recordings, contract).rasters()
 
     return runnable(shelved.model, own, targets, partial(calibration_of, shelved, own_input))
 

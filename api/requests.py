@@ -38,6 +38,20 @@ class SamplesInput(_Part, frozen=True):
     values: Annotated[list[float], Meta(description="Samples at any gain.")]
 
 
+class UnreadEvents(_Part, frozen=True):
+    """Events as `EventsInput` takes them, with their numbers still as text."""
+
+    times_us: Raw
+    channels: Raw
+    values: list[float] | None = None
+
+
+class UnreadSensor(_Part, frozen=True):
+    """What an event sensor recorded, with its numbers still as text."""
+
+    events: UnreadEvents
+
+
 class SensorInput(_Part, frozen=True):
     """What one sensor recorded: exactly one of `events`, `samples` and `sample`."""
 

@@ -88,7 +88,9 @@ class Runner:
 
     def _quantised(self, job: Job, encoding: Encoding) -> Job:
         """Return a job with its model quantised, if its target needs that."""
-        made = self.quantiser.ready(job.shelved, job.own, [job.target], lambda _: encoding.inputs)
+        made = self.quantiser.ready(
+            job.shelved, job.own, [job.target], lambda _: encoding.rasters()
+        )
         shelved = replace(job.shelved, model=made.model)
         return replace(job, shelved=shelved, quantisation=made.quantisation)
 

@@ -104,7 +104,7 @@ def compare_recordings(
     until = None if deadline_s is None else Deadline(time.perf_counter() + deadline_s, deadline_s)
     places = _places(model, contract, targets, programs)
     encoding = encode_window(model, recordings, contract, _latest(places))
-    batch = {node: values[None] for node, values in encoding.inputs.items()}
+    batch = {node: np.asarray(raster) for node, raster in encoding.inputs.items()}
     return _compare(model, batch, encoding, places, programs, tolerance, tell, until)
 
 

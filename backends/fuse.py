@@ -14,6 +14,7 @@ from backends.latency import output_latency
 from fusion.contract import ExecutionContract
 from fusion.encoding import Recording
 from fusion.model import FusionModel
+from fusion.sparse_raster import one_lasting, stacked
 from fusion.window import (
     Encoding,
     FusedWindow,
@@ -22,7 +23,6 @@ from fusion.window import (
     manifest_of,
     window_steps,
 )
-from simulators.rasters import lasting
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def again_under(model: FusionModel, encoding: Encoding, contract: ExecutionContr
     """Return an encoded window for a run under another contract of the same steps and binning."""
     late = output_latency(model, contract)
     steps = window_steps(manifest_of(model), contract.dt_s) + max(late.values(), default=0)
-    inputs = {node: lasting(values[:steps], steps) for node, values in encoding.inputs.items()}
+    inputs = {node: one_lasting(raster, steps) for node, raster in encoding.inputs.items()}
     return replace(encoding, inputs=inputs, latency_steps=late)
 
 
@@ -168,7 +168,7 @@ def _run(
 ) -> tuple[RunResult, float]:
     """Return the result of a run, and the seconds it took."""
     batch = {
-        node: np.stack([encoding.inputs[node] for encoding in encodings])
+        node: np.asarray(stacked([encoding.inputs[node] for encoding in encodings]))
         for node in encodings[0].inputs
     }
     started = time.perf_counter()

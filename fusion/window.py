@@ -13,10 +13,11 @@ from fusion.contract import ExecutionContract
 from fusion.decision import Decision, decide, log_posterior, read_logits
 from fusion.encoding import Recording
 from fusion.errors import InvalidInput, InvalidModel
-from fusion.events import bin_events
+from fusion.lists import list_events, list_nothing
 from fusion.manifest import Manifest
 from fusion.model import FusionModel
 from fusion.quality import Quality, assess
+from fusion.sparse_raster import SparseRaster
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +42,19 @@ class Encoding:
     """A window ready to run.
 
     Attributes:
-        inputs: Input node → float32 [steps, *shape]; zeros for a sensor that was not given, and
-            behind the window's end for as long as the latest Output is late.
+        inputs: Input node → its activity as one sample; nothing for a sensor that was not given,
+            and behind the window's end for as long as the latest Output is late.
         reports: sensor → what became of its recording, for the sensors given.
         latency_steps: Output node → steps that it is late by; those not named are not late.
     """
 
-    inputs: Mapping[str, NDArray[np.float32]]
+    inputs: Mapping[str, SparseRaster]
     reports: Mapping[str, SensorReport]
     latency_steps: Mapping[str, int] = field(default_factory=dict)
+
+    def rasters(self) -> dict[str, NDArray[np.generic]]:
+        """Return Input node → its activity [steps, *shape], dense."""
+        return {node: np.asarray(raster)[0] for node, raster in self.inputs.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +124,14 @@ def encode_window(
     extra = max(latency_steps.values(), default=0)
     inputs, reports = {}, {}
     for name, sensor in manifest.sensors.items():
-        shape = tuple(
-            int(n) for n in np.atleast_1d(model.graph.nodes[sensor.node].input_type["input"])
-        )
+        shape = tuple(np.atleast_1d(model.graph.nodes[sensor.node].input_type["input"]).tolist())
         if name not in recordings:
-            inputs[sensor.node] = np.zeros((steps + extra, *shape), np.float32)
+            inputs[sensor.node] = list_nothing(steps + extra, shape)
             continue
         encoded = model.encoders[name].encode(recordings[name], f"sensors.{name}")
-        raster, outside = bin_events(encoded.stream, contract.dt_s, steps, contract.binning)
-        silence = np.zeros((extra, *shape), np.float32)
-        inputs[sensor.node] = np.concatenate((raster.reshape(steps, *shape), silence))
+        inputs[sensor.node], outside = list_events(
+            encoded.stream, contract.dt_s, steps, shape, contract.binning, extra
+        )
         reports[name] = SensorReport(
             len(encoded.stream) - outside, outside, encoded.onset_us, encoded.live
         )

@@ -89,7 +89,7 @@ def _ready(service: Service, job: ComparisonJob) -> Runnable:
         return Runnable(job.shelved.model, None)
 
     def own_input(contract: ExecutionContract) -> Rasters:
-        return encode(job.shelved.model, job.recordings, contract).inputs
+        return encode(job.shelved.model, job.recordings, contract).rasters()
 
     targets = [service.targets[name] for name in job.targets]
     return service.runner.quantiser.ready(job.shelved, job.own, targets, own_input)

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -8,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.api_models import CAM_EVENTS, body
 from support.api_server import running
 
-from api.metrics import forget_dead_workers
+from api.metrics import REQUEST_BUCKETS_S, forget_dead_workers
 from api.settings import load_settings
 
 
@@ -76,6 +77,11 @@ def test_a_p95_of_ten_milliseconds_can_be_read(fresh):
     for edge in ("0.0005", "0.001", "0.002", "0.003", "0.005", "0.0075", "0.01", "0.015", "0.025"):
         assert f'snn_fusion_request_duration_seconds_bucket{{le="{edge}"' in text
     assert 'le="60.0"' in text
+
+
+def test_durations_are_told_to_a_fifth_from_a_third_of_a_millisecond_to_an_eighth_of_a_second():
+    edges = [edge for edge in REQUEST_BUCKETS_S if 0.0003 <= edge <= 0.12]
+    assert all(after <= 1.2 * before for before, after in pairwise(edges))
 
 
 def test_what_callers_make_up_never_becomes_a_label(fresh):

@@ -20,10 +20,10 @@ def cam(times, channels):
 
 def test_recordings_land_on_their_input_nodes(model):
     encoding = encode_window(model, {"cam": cam([0, 2500], [1, 3])}, model.contract())
-    assert encoding.inputs["cam"].shape == (100, 2, 2)
-    assert np.argwhere(encoding.inputs["cam"]).tolist() == [[0, 0, 1], [2, 1, 1]]
-    assert encoding.inputs["skin"].shape == (100, 3)
-    assert not encoding.inputs["skin"].any()
+    assert encoding.inputs["cam"].shape == (1, 100, 2, 2)
+    assert np.argwhere(encoding.inputs["cam"]).tolist() == [[0, 0, 0, 1], [0, 2, 1, 1]]
+    assert encoding.inputs["skin"].shape == (1, 100, 3)
+    assert not np.asarray(encoding.inputs["skin"]).any()
     assert set(encoding.reports) == {"cam"}
 
 
@@ -108,7 +108,7 @@ def test_a_trigger_that_found_nothing_leaves_its_sensor_out(tmp_path):
 def test_an_output_that_is_late_is_read_as_much_later(model):
     late = {"cam_out": 2, "skin_out": 5}
     encoding = encode_window(model, {"cam": cam([0], [0])}, model.contract(), late)
-    assert {node: len(values) for node, values in encoding.inputs.items()} == {
+    assert {node: raster.steps for node, raster in encoding.inputs.items()} == {
         "cam": 105,
         "skin": 105,
     }

@@ -1,0 +1,135 @@
+"""Events binned into time steps, as the lists of what is active in each step."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fusion.events import Binning, EventStream, bin_events, dt_ns
+from fusion.sparse_raster import SparseRaster
+
+Bytes = NDArray[np.uint8]
+
+
+class MachineCode(Protocol):
+    """What an engine that compiles brings along for all that every event passes through.
+
+    `simulators.compiled_events` documents both; they are held to what is written out here.
+    """
+
+    def scan_events(  # noqa: D102
+        self,
+        channels: NDArray[np.int32],
+        values: NDArray[np.float32],
+        bounds: NDArray[np.int64],
+        size: int,
+        binary: bool,
+        start: NDArray[np.int64],
+        channel: NDArray[np.int32],
+        value: NDArray[np.float32],
+    ) -> int: ...
+
+    def scan_integers(self, text: Bytes, out: NDArray[np.int64]) -> int: ...  # noqa: D102
+
+
+_machine_code: MachineCode | None = None
+_PLAIN: Sequence[Literal["C", "A"]] = ("C", "A")
+_NOTHING = np.empty(0, np.float32)
+
+
+def use_machine_code(code: MachineCode | None) -> None:
+    """Have this process use machine code from now on; None goes back to NumPy."""
+    global _machine_code  # noqa: PLW0603 (machine code is a property of the process)
+    _machine_code = code
+
+
+def list_events(
+    stream: EventStream,
+    dt_s: float,
+    steps: int,
+    node_shape: tuple[int, ...],
+    binning: Binning = "count",
+    extra_steps: int = 0,
+) -> tuple[SparseRaster, int]:
+    """Bin events into time steps: bin k covers [k·dt, (k+1)·dt).
+
+    Args:
+        stream: the events.
+        dt_s: time step in seconds, a whole number of nanoseconds.
+        steps: number of bins.
+        node_shape: shape of the Input node, of as many elements as the stream has channels.
+        binning: as `bin_events` takes it.
+        extra_steps: silent steps behind the bins.
+
+    Returns:
+        One sample of `steps` + `extra_steps`, and the number of events beyond the last bin.
+    """
+    if _machine_code is None:
+        start, channel, value, outside = _listed(stream, dt_s, steps, binning)
+    else:
+        start, channel, value, outside = _scanned(_machine_code, stream, dt_s, steps, binning)
+    if extra_steps:
+        start = np.concatenate((start, np.full(extra_steps, start[-1])))
+    return SparseRaster(1, steps + extra_steps, node_shape, start, channel, value), outside
+
+
+def list_nothing(steps: int, node_shape: tuple[int, ...]) -> SparseRaster:
+    """Return one sample in which nothing happens."""
+    return SparseRaster(1, steps, node_shape, np.zeros(steps + 1, np.int64), np.empty(0, np.int32))
+
+
+def read_integers(text: memoryview) -> NDArray[np.int64] | None:
+    """Return the whole numbers of a JSON array that a decoder has accepted.
+
+    None means that it takes the decoder itself: there is a sign, a fraction, something else than a
+    number or one of more than 18 digits, or there is no machine code.
+    """
+    if _machine_code is None or not text.tobytes().startswith(b"["):
+        return None
+    content = np.frombuffer(text, np.uint8, offset=1)
+    out = np.empty(content.size // 2 + 1, np.int64)
+    count = _machine_code.scan_integers(content, out)
+    return None if count < 0 else out[:count]
+
+
+_Lists = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32] | None, int]
+
+
+def _listed(stream: EventStream, dt_s: float, steps: int, binning: Binning) -> _Lists:
+    raster, outside = bin_events(stream, dt_s, steps, binning)
+    step, channel = np.nonzero(raster)
+    value = raster[step, channel]
+    start = np.searchsorted(step, np.arange(steps + 1))
+    return start, channel.astype(np.int32), None if (value == 1).all() else value, outside
+
+
+def _scanned(
+    code: MachineCode, stream: EventStream, dt_s: float, steps: int, binning: Binning
+) -> _Lists:
+    bounds = np.searchsorted(stream.t_us, _edges_us(dt_ns(dt_s), steps))
+    inside = int(bounds[-1])
+    start = np.empty(steps + 1, np.int64)
+    channel, value = np.empty(inside, np.int32), np.empty(inside, np.float32)
+    channels = np.require(stream.channel, requirements=_PLAIN)
+    values = _NOTHING if stream.value is None else np.require(stream.value, requirements=_PLAIN)
+    binary = binning == "binary"
+    ones = code.scan_events(channels, values, bounds, stream.size, binary, start, channel, value)
+    used = int(start[-1])
+    return start, channel[:used], None if ones else value[:used], len(stream) - inside
+
+
+@lru_cache(maxsize=16)
+def _edges_us(step_ns: int, steps: int) -> NDArray[np.int64]:
+    """Return where bins begin, [steps + 1], in microseconds rounded up: events come at whole ones.
+
+    Beyond 2**63 ns they are beyond every event.
+    """
+    last = min(steps, (2**63 - 1000) // step_ns)
+    edges = np.full(steps + 1, 2**63 - 1, np.int64)
+    edges[0] = 0
+    if last:
+        edges[1 : last + 1] = (np.arange(1, last + 1) * step_ns + 999) // 1000
+    edges.flags.writeable = False
+    return edges

@@ -1,0 +1,84 @@
+"""Rasters as the lists of what is active in each step."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class SparseRaster:
+    """The activity of an Input node, as every engine takes it; `numpy.asarray` makes it dense.
+
+    Row r = sample · steps + step lists its active channels, ascending, each once, in
+    `channel[start[r]:start[r + 1]]`.
+
+    Attributes:
+        batch: samples.
+        steps: time steps.
+        shape: shape of the node.
+        start: int64 [batch · steps + 1].
+        channel: int32 [active], flat in C order of the node's shape.
+        value: float [active], finite, or None where all activity is 1.
+    """
+
+    batch: int
+    steps: int
+    node_shape: tuple[int, ...]
+    start: NDArray[np.int64]
+    channel: NDArray[np.int32]
+    value: NDArray[np.floating] | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the dense raster, [batch, steps, *node_shape]."""
+        return (self.batch, self.steps, *self.node_shape)
+
+    def __array__(
+        self, dtype: np.dtype[np.generic] | None = None, copy: bool | None = None
+    ) -> NDArray[np.generic]:
+        if copy is False:
+            raise ValueError("a SparseRaster becomes dense in a new array only")
+        size = math.prod(self.node_shape)
+        kind = np.float32 if self.value is None else self.value.dtype
+        dense = np.zeros(self.batch * self.steps * size, kind)
+        row = np.repeat(np.arange(self.batch * self.steps), np.diff(self.start))
+        dense[row * size + self.channel] = 1 if self.value is None else self.value
+        return dense.reshape(self.shape).astype(dtype or kind, copy=False)
+
+
+def stacked(rasters: Sequence[SparseRaster]) -> SparseRaster:
+    """Return rasters of one node and of equal steps as one, sample behind sample."""
+    first = rasters[0]
+    if len(rasters) == 1:
+        return first
+    ends = np.cumsum([raster.start[-1] for raster in rasters])
+    starts = [first.start, *(r.start[1:] + end for r, end in zip(rasters[1:], ends, strict=False))]
+    values = None
+    if any(raster.value is not None for raster in rasters):
+        values = np.concatenate([_values(raster) for raster in rasters])
+    return SparseRaster(
+        sum(raster.batch for raster in rasters),
+        first.steps,
+        first.node_shape,
+        np.concatenate(starts),
+        np.concatenate([raster.channel for raster in rasters]),
+        values,
+    )
+
+
+def one_lasting(raster: SparseRaster, steps: int) -> SparseRaster:
+    """Return one sample cut to a number of steps, or with silence behind it."""
+    kept = min(steps, raster.steps)
+    start = np.concatenate(
+        (raster.start[: kept + 1], np.full(steps - kept, raster.start[kept], np.int64))
+    )
+    used = int(start[-1])
+    value = None if raster.value is None else raster.value[:used]
+    return SparseRaster(1, steps, raster.node_shape, start, raster.channel[:used], value)
+
+
+def _values(raster: SparseRaster) -> NDArray[np.floating]:
+    return np.ones(raster.channel.size, np.float32) if raster.value is None else raster.value
