@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 PYTEST := $(BIN)/python -m pytest -q -n 2
 
-.PHONY: help demo serve test test-all lava drills platforms fuzz test-pythons lint train accuracy fuzz-files clean
+.PHONY: help demo serve test test-all lava drills platforms fuzz test-pythons lint train accuracy accuracy-loihi fuzz-files clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -17,7 +17,7 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
-demo: $(VENV)/.installed ## post shipped recordings to a real service on two engines, draw the result
+demo: $(VENV)/.installed ## post shipped recordings to a real service, on two engines and a chip's emulator
 	$(BIN)/python -m examples.demo
 
 serve: $(VENV)/.installed ## start the service and leave it running
@@ -84,6 +84,9 @@ SEED ?= 0
 COUNT ?= 1000
 fuzz-files: $(VENV)/.installed ## damage .nir files and read them: make fuzz-files SEED=n COUNT=n
 	PYTHONPATH=.:tests $(BIN)/python tests/fuzz_files.py --seed $(SEED) --count $(COUNT)
+
+accuracy-loihi: $(VENV)/.installed ## its accuracy in Loihi's integers: make accuracy-loihi FSDD=DIR NMNIST=DIR
+	$(BIN)/python examples/av_digits/evaluate_loihi.py $(DATA)
 
 clean: ## remove environments and caches
 	rm -rf .venv* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info out

@@ -12,7 +12,7 @@ product of the gains on its way to the membrane.
 
 A constant c in S passes the synaptic filter in NIR. It does so here too: with the steady current
 U∞ = G·c/(1 − keep_u) as bias and −U∞ as the current before the first step, U + U∞ follows the
-filter exactly (`docs/adr/0010-*`).
+filter exactly (docs/adr/0010).
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,11 +1,9 @@
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 import yaml
 from av_digits.scoring import score_model
 
@@ -26,20 +24,6 @@ sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0] + "/evaluate.py", run_name="__main__")
 assert "torch" not in sys.modules
 """
-
-
-@pytest.fixture(scope="module")
-def sights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the shipped camera recordings as N-MNIST folders lay them out."""
-    folder = tmp_path_factory.mktemp("nmnist")
-    lines = ["#sample #class"]
-    for sample in list_samples(EXAMPLE):
-        file = sample.files["vision"]
-        number = file.removeprefix("nmnist_").removesuffix(".bs2")
-        shutil.copy(EXAMPLE / "samples" / file, folder / f"{number}.bs2")
-        lines.append(f"{number}\t{sample.label}")
-    (folder / "labels.txt").write_text("\n".join(lines))
-    return folder
 
 
 def test_the_model_is_small_and_its_weights_are_single_precision() -> None:

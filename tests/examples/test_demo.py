@@ -38,8 +38,9 @@ def test_both_engines_agree_on_recordings_posted_over_http(tmp_path):
     mark = f"DEMO_OF={tmp_path}"
     done = demo(tmp_path, DEMO_OF=str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("identical") == 8
-    assert done.stdout.count("brian2") == 4
+    assert done.stdout.count("identical") >= 8  # and more where Lava is installed
+    assert done.stdout.count("brian2") == done.stdout.count("loihi-emulator") == 4
+    assert done.stdout.count("same digit") == 4
     assert (tmp_path / "out" / "demo.png").stat().st_size > 10_000
     assert of_the_demo(mark) == []
 

@@ -1,6 +1,6 @@
 """A finished model scored on recordings, through the service's own pipeline; no PyTorch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,10 +8,11 @@ import numpy as np
 
 from av_digits.data import Clip, Sight, load_clips, load_sights, pair_by_label
 from av_digits.noise import LEVELS, noisy_events, noisy_samples
+from backends.contracts import contract_on
 from backends.fuse import FusedAnswer, fuse
 from backends.registry import Registry
 from fusion.encoding import Recording, Samples
-from fusion.model import load_model
+from fusion.model import FusionModel, load_model
 
 BATCH = 128
 
@@ -49,22 +50,41 @@ def score_model(
         ValueError: if a folder holds nothing to score, or a recording or the model is wrong.
     """
     model = load_model(model_folder)
-    contract = model.contract()
     pairs = pair_by_label(load_clips(fsdd), load_sights(nmnist, numbers))
     if not pairs:
         raise ValueError("no clip shares its digit with a camera recording")
-    program = Registry().backend(target).compile(model, contract)
+    recordings = [
+        disturbed(clip, sight, level, number) for number, (clip, sight) in enumerate(pairs)
+    ]
+    digits = [clip.digit for clip, _ in pairs]
+    return score_pairs(model, Registry(), target, recordings, digits)
+
+
+def score_pairs(
+    model: FusionModel,
+    registry: Registry,
+    target: str,
+    recordings: Sequence[Mapping[str, Recording]],
+    digits: Sequence[int],
+) -> Score:
+    """Score a model on recordings of known digits.
+
+    Args:
+        model: the model.
+        registry: the targets.
+        target: where to run, under the contract that the model has there.
+        recordings: sensor → recording, for every pair.
+        digits: right answers.
+    """
+    contract = contract_on(registry.target(target), model.contract())
+    program = registry.backend(target).compile(model, contract)
     answers: list[FusedAnswer] = []
     try:
-        for first in range(0, len(pairs), BATCH):
-            recordings = [
-                disturbed(clip, sight, level, first + offset)
-                for offset, (clip, sight) in enumerate(pairs[first : first + BATCH])
-            ]
-            answers.extend(fuse(model, program, contract, recordings))
+        for first in range(0, len(recordings), BATCH):
+            answers.extend(fuse(model, program, contract, recordings[first : first + BATCH]))
     finally:
         program.close()
-    return _score(answers, [clip.digit for clip, _ in pairs])
+    return _score(answers, digits)
 
 
 def disturbed(clip: Clip, sight: Sight, level: int, number: int) -> dict[str, Recording]:
