@@ -10,7 +10,7 @@ import orjson
 from numpy.typing import NDArray
 
 from api.framing import JSON
-from api.job import Job, Reply
+from api.job import Job, Placed, Reply
 from api.replies import (
     CountsReply,
     FuseReply,
@@ -66,7 +66,7 @@ def fuse_reply(job: Job, answer: FusedAnswer, request_id: str, queue_s: float) -
             "total_s": time.perf_counter() - job.started,
         },
         "quantisation": job.quantisation,
-        "warnings": [*_contract_warnings(job), *warnings_of(answer, manifest)],
+        "warnings": [*contract_warnings(job), *warnings_of(answer, manifest)],
     }
 
 
@@ -75,7 +75,7 @@ def _contract_fields(contract: ExecutionContract) -> dict[str, Any]:
     return contract.as_dict()
 
 
-def _contract_warnings(job: Job) -> list[str]:
+def contract_warnings(job: Placed) -> list[str]:
     """Return in which fields the target's contract is not the one asked for."""
     return [
         f"contract.{name}: {here} on {job.target.name}, {asked} in the model's own contract"
@@ -173,12 +173,17 @@ def traces_reply(
     return found
 
 
+def overflow_warnings(overflows: Mapping[str, int]) -> list[str]:
+    """Return what to say of registers that left their range, register → how often."""
+    return [
+        f"{register}: integers left their range {times} times"
+        for register, times in overflows.items()
+    ]
+
+
 def warnings_of(answer: FusedAnswer, manifest: Manifest) -> list[str]:
     """Return what the caller should know beside the answer, one sentence each."""
-    told = [
-        f"{register}: integers left their range {times} times"
-        for register, times in answer.counts.overflows.items()
-    ]
+    told = overflow_warnings(answer.counts.overflows)
     for window in answer.windows:
         for name, report in window.reports.items():
             if report.outside:

@@ -19,6 +19,7 @@ from api.requests import FuseRequest, TensorInput
 from api.service import Service, deadline
 from api.tensors import BINARY_SIZE, read_tensors
 from backends.contracts import contract_on
+from fusion.errors import InvalidInput
 from fusion.events import dt_ns
 from fusion.shelf import ShelvedModel
 from fusion.window import window_steps
@@ -81,6 +82,9 @@ def _raster_job(
     begun = time.perf_counter()
     model, target = shelved.model, service.find_target(fuse.target)
     arrival.note(model.name, target.name)
+    if fuse.quantise:
+        problem = "is for recordings; rasters are not calibrated on"
+        raise InvalidInput("parameters.quantise", problem, "snn-fusion quantise, beforehand")
     own = model.contract(fuse.profile, fuse.dt_s, fuse.contract)
     contract = contract_on(target, own)
     dt_ns(contract.dt_s)
@@ -91,7 +95,7 @@ def _raster_job(
     return RasterJob(
         shelved=shelved,
         own=own,
-        quantise=False,  # a batch of rasters may hold many samples; `snn-fusion quantise` does it
+        quantise=False,
         target=target,
         contract=contract,
         record=fuse.record,

@@ -1,6 +1,7 @@
 """Inferences whose input is rasters already: one for each Input node, [batch, steps, *shape]."""
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from api.oip.answers import fused_tensors, run_tensors
 from api.oip.description import Description
 from api.oip.reply import Ran, Wanted, encode, energy_of
 from api.oip.requests import Inference
+from api.render import overflow_warnings
 from api.service import Service
 from api.settings import Settings
 from api.tensors import BINARY_SIZE, Tensor
@@ -149,14 +151,16 @@ def run(service: Service, job: RasterJob, request_id: str) -> Reply:
         result = _run_bare(service, job, program, left_s)
         tensors = run_tensors(result, job.wanted.records)
         energies = _energies(job, result)
-        ran = Ran(request_id, len(energies), result.steps, queue_s, result.wall_s, energies)
+        told = overflow_warnings(_overflows(result.overflows))
+        ran = Ran(request_id, len(energies), result.steps, queue_s, result.wall_s, energies, told)
     else:
         answers = _run_fused(program, job, model.manifest, left_s)
         for answer in answers:
             service.metrics.observe_answer(model.name, target.name, answer, queue_s)
         tensors = fused_tensors(model.manifest, answers, job.wanted.records)
         first, energies = answers[0], [energy_of(job, answer) for answer in answers]
-        ran = Ran(request_id, len(answers), first.steps, queue_s, first.run_s, energies)
+        told = overflow_warnings(sum((Counter(one.counts.overflows) for one in answers), Counter()))
+        ran = Ran(request_id, len(answers), first.steps, queue_s, first.run_s, energies, told)
     return encode(job.wanted, job, tensors, ran)
 
 
@@ -172,6 +176,11 @@ def _run_bare(service: Service, job: RasterJob, program: Program, left_s: float)
     metrics.synaptic_events.labels(*place).inc(int(counts.synaptic_events.sum()))
     metrics.run_seconds.labels(*place).observe(result.wall_s)
     return result
+
+
+def _overflows(counts: Mapping[str, NDArray[np.int64]]) -> dict[str, int]:
+    """Return register → how often it left its range in all samples, for those that did."""
+    return {register: int(times.sum()) for register, times in counts.items() if times.any()}
 
 
 def _energies(job: RasterJob, result: RunResult) -> list[EnergyReport]:

@@ -4,12 +4,14 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
+import orjson
+
 from api.job import Job, Placed, Reply
 from api.oip.answers import Tensors, classified, fused_tensors
 from api.oip.description import Description
 from api.oip.framing import OutputTensor, make_reply
 from api.oip.requests import Inference, RequestedOutput
-from api.render import warnings_of
+from api.render import contract_warnings, warnings_of
 from backends.energy import EnergyReport, energy_report
 from backends.fuse import FusedAnswer
 from fusion.errors import InvalidInput
@@ -206,6 +208,9 @@ def _parameters(job: Placed, ran: Ran) -> dict[str, bool | int | float | str]:
     }
     if job.seed is not None:
         told["seed"] = job.seed
-    if ran.warnings:
-        told["warnings"] = "; ".join(ran.warnings)
+    if isinstance(job, Job) and job.quantisation is not None:
+        told["quantisation"] = orjson.dumps(job.quantisation).decode()
+    warnings = [*contract_warnings(job), *ran.warnings]
+    if warnings:
+        told["warnings"] = "; ".join(warnings)
     return told

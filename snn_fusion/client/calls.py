@@ -57,23 +57,26 @@ class FuseChoices(ContractChoices, total=False):
     """What a fuse request may choose.
 
     `target` is where it runs; `record` names nodes whose spikes and traces are wanted, or `all`;
-    `seed` is echoed; `deadline_s` is the seconds after which the service gives up.
+    `seed` is echoed; `quantise` makes the integers that the target needs and the model lacks;
+    `deadline_s` is the seconds after which the service gives up.
     """
 
     target: str | None
     record: Sequence[str]
     seed: int | None
+    quantise: bool
     deadline_s: float | None
 
 
 class CompareChoices(ContractChoices, total=False):
     """What a comparison may choose.
 
-    `tolerance` is the share of the spikes that may differ in an equivalent pair; `deadline_s` as of
-    a fuse request.
+    `tolerance` is the share of the spikes that may differ in an equivalent pair; `quantise` and
+    `deadline_s` as of a fuse request.
     """
 
     tolerance: float
+    quantise: bool
     deadline_s: float | None
 
 

@@ -85,11 +85,12 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Work that a chip would have had to do; `spikes` by population."""
+    """Work that a chip would have had to do; spikes, and integers out of range, by population."""
 
     synaptic_events: int
     neuron_updates: int
     spikes: Mapping[str, int]
+    overflows: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,7 @@ class FuseAnswer:
         energy: what the run took, None where it is not known, for `energy_reason`.
         energy_reason: why it is not known.
         timing: seconds spent.
+        quantisation: what the model lost, if it was to be quantised.
         warnings: what was left out.
     """
 
@@ -149,6 +151,7 @@ class FuseAnswer:
     energy: Energy | None
     energy_reason: str | None
     timing: Timing
+    quantisation: Mapping[str, Any] | None
     warnings: tuple[str, ...]
 
     @property
@@ -266,12 +269,16 @@ class ComparedTarget:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One model and one input on several targets, and every two of them compared."""
+    """One model and one input on several targets, and every two of them compared.
+
+    `quantisation` is what the model lost, if it was to be quantised.
+    """
 
     model: ModelId
     steps: int
     targets: tuple[ComparedTarget, ...]
     pairs: tuple[Pair, ...]
+    quantisation: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)

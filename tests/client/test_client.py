@@ -101,6 +101,14 @@ def test_choices_reach_the_service(client):
     assert answer.windows[0].sensors.keys() == {"cam"}
 
 
+def test_an_answer_of_a_chips_integers_says_what_they_lost(client):
+    answer = client.fuse(SENSORS, target="loihi-emulator", quantise=True)
+    assert answer.quantisation["calibration"] == 1
+    assert answer.energy.kind == "estimate"
+    assert answer.energy.joules > 0
+    assert client.fuse(SENSORS).quantisation is None
+
+
 def test_a_comparison(client):
     compared = client.compare(SENSORS, ["numpy", "twin"], tolerance=0.1)
     (pair,) = compared.pairs

@@ -1,6 +1,7 @@
 """Triton's own client works with the service as it is."""
 
 import asyncio
+import json
 from importlib.metadata import version
 
 import numpy as np
@@ -219,6 +220,17 @@ def test_the_energy_of_a_batch_is_that_of_its_samples(client):
         ]
         == told["energy_j"]
     )
+
+
+def test_a_request_may_be_quantised_and_is_told_what_that_lost(client, oip):
+    chosen = {"target": "loihi-emulator", "quantise": True}
+    told = client.infer("listening", [*cam(), mic()], parameters=chosen).get_response()
+    fused = oip.fuse(body(**chosen)).json()
+    assert json.loads(told["parameters"]["quantisation"]) == fused["quantisation"]
+    assert told["parameters"]["warnings"] == "; ".join(fused["warnings"])
+    assert told["parameters"]["energy_j"] == fused["energy"]["joules"]
+    with pytest.raises(InferenceServerException, match=r"parameters\.quantise: is for recordings"):
+        client.infer("listening", [given("cam", raster())], parameters=chosen)
 
 
 def test_classification_gives_the_best_labels_first(client):
