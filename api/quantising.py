@@ -13,8 +13,8 @@ from rich.table import Table
 
 from api.calibrating import calibration_of
 from backends.base import Target
-from backends.contracts import contract_on
-from backends.quantisation import is_quantised, needs_integers, quantise_model
+from backends.contracts import contract_on, in_integers
+from backends.quantisation import is_quantised, quantise_model
 from backends.quantisation_file import QuantisationFile, quantisation_of
 from fusion.contract import ExecutionContract
 from fusion.model import FusionModel
@@ -49,12 +49,12 @@ def runnable(
     Raises:
         ModelRejected: listing everything that a target cannot do.
     """
-    in_integers = [target for target in targets if needs_integers(target)]
-    if not in_integers:
+    chips = [target for target in targets if in_integers(target, own)]
+    if not chips:
         return Runnable(model, None)
     if is_quantised(model):
         return Runnable(model, quantisation_of(model))
-    target = in_integers[0]
+    target = chips[0]
     made = quantise_model(model, own, target, samples(contract_on(target, own)))
     return Runnable(made.model, made.file)
 
@@ -90,7 +90,7 @@ class Quantiser:
             ModelRejected: listing everything that a target cannot do.
         """
         samples = partial(calibration_of, shelved, own_input)
-        if not list_samples(shelved.path) or not any(map(needs_integers, targets)):
+        if not list_samples(shelved.path) or not any(in_integers(one, own) for one in targets):
             return runnable(shelved.model, own, targets, samples)
         key = shelved.model.digest, own
         with self._lock:  # one request does the work that others would repeat

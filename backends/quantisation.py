@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from backends.base import Target
-from backends.contracts import LOIHI, contract_on
+from backends.contracts import contract_on, in_integers
 from backends.errors import ModelRejected
 from backends.loihi import check_before_integers, check_loihi
 from backends.quantisation_file import REPORT, QuantisationFile, dump, graph_sha256
@@ -29,11 +29,6 @@ class QuantisedModel:
     file: QuantisationFile
 
 
-def needs_integers(target: Target) -> bool:
-    """Return whether a target runs quantised models only."""
-    return target.capabilities.arithmetic == (LOIHI,)
-
-
 def is_quantised(model: FusionModel) -> bool:
     """Return whether a model carries Loihi's integers."""
     return INTEGERS in model.content
@@ -52,7 +47,7 @@ def quantise_model(
     Args:
         model: the model; integers that it has already are replaced.
         own: its own contract.
-        target: a target that needs integers.
+        target: a target that runs it in integers.
         calibration: Input node → [steps, *shape] for every sample; the registers are scaled so that
             they hold twice what these samples bring about.
         held_out: other samples, on which the agreement with floats is measured.
@@ -63,7 +58,7 @@ def quantise_model(
         InvalidModel: if the graph cannot be run anywhere.
         ModelRejected: listing everything that the target cannot do.
     """
-    if not needs_integers(target):
+    if not in_integers(target, own):
         raise InvalidInput("target", f"{target.name} runs floats", "a target with loihi_fixed")
     if not calibration:
         raise InvalidInput("calibrate", "is empty", "one sample at least")

@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from backends.contracts import contract_on, differing
+from backends.contracts import contract_on, differing, in_integers
 from backends.registry import Registry
 from fusion.contract import make_contract
 
@@ -11,6 +11,27 @@ def test_targets_in_floats_run_the_models_own_contract():
     registry = Registry()
     for name in ("numpy", "brian2"):
         assert contract_on(registry.target(name), OWN) == OWN
+
+
+def test_chips_give_every_weight_a_step_and_keep_the_rest():
+    registry = Registry()
+    own = replace(OWN, integrator="exponential", reset="subtract_threshold", arithmetic="float32")
+    for name in ("loihi-emulator", "loihi-lava"):
+        contract = contract_on(registry.target(name), own)
+        assert in_integers(registry.target(name), own)
+        assert differing(own, contract) == {
+            "arithmetic": ("float32", "loihi_fixed"),
+            "arithmetic_form": ("increment", "decay"),
+            "feedforward_delay_steps": (0, 1),
+        }
+        assert contract_on(registry.target(name), contract) == contract
+
+
+def test_lava_takes_its_own_floats_as_they_are():
+    own, registry = make_contract("lava-float", 1e-3), Registry()
+    assert contract_on(registry.target("loihi-lava"), own) == own
+    assert not in_integers(registry.target("loihi-lava"), own)
+    assert in_integers(registry.target("loihi-emulator"), own)
 
 
 def test_what_differs_between_contracts_is_listed_with_both_values():

@@ -13,7 +13,7 @@ from backends.contracts import contract_on
 from backends.errors import ModelRejected
 from backends.fuse import encode, fuse
 from backends.loihi import check_loihi, integers_of
-from backends.quantisation import QuantisedModel, is_quantised, needs_integers, quantise_model
+from backends.quantisation import QuantisedModel, is_quantised, quantise_model
 from backends.quantisation_file import REPORT, quantisation_of
 from backends.registry import Registry
 from fusion.contract import ExecutionContract, make_contract
@@ -207,7 +207,6 @@ def test_nodes_in_the_way_are_all_told():
 
 def test_targets_in_floats_take_no_integers(model):
     numpy = REGISTRY.target("numpy")
-    assert not needs_integers(numpy)
     with pytest.raises(InvalidInput, match="numpy runs floats"):
         quantise_model(model, model.contract(), numpy, encoded(model, range(1)))
     with pytest.raises(InvalidInput, match="one sample at least"):
