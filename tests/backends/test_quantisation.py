@@ -43,7 +43,7 @@ def recordings(seed: int) -> dict[str, EventStream]:
 
 def encoded(model: FusionModel, seeds: range) -> list:
     contract = contract_on(EMULATOR, model.contract())
-    return [encode(model, recordings(seed), contract).inputs for seed in seeds]
+    return [encode(model, recordings(seed), contract).rasters() for seed in seeds]
 
 
 @pytest.fixture(scope="module")

@@ -114,7 +114,7 @@ def quantised(
     contract = contract_on(chosen, own)
 
     def encoded(recordings: Mapping[str, Recording]) -> Mapping[str, object]:
-        return encode(model, recordings, contract).inputs
+        return encode(model, recordings, contract).rasters()
 
     shipped = [
         encoded({sensor: read_sample(folder, model, one.name, sensor) for sensor in one.files})
