@@ -1,16 +1,16 @@
-"""Lava's CPU process models as a backend: integers as on Loihi, and floats; one child a program."""
+"""Lava's CPU process models as a backend, in Loihi's integers or in floats; one child a program."""
 
 import threading
 import weakref
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.base import Backend, Capabilities, Program, RunResult, Target, Violation
+from backends.base import Backend, Program, RunResult, Target, Violation
 from backends.checks import NODE_TYPE, check_plan
+from backends.contracts import LOIHI
 from backends.errors import ModelRejected, RunFailed, TargetUnavailable
 from backends.host import ChildHost
 from backends.lava_engine import LavaEngine, lava_host
@@ -24,12 +24,11 @@ from fusion.model import FusionModel
 from simulators.plan import make_plan
 from simulators.trace import State
 
-FIXED = "loihi_fixed"
-
 
 class LavaBackend(Backend):
     """Runs models in Lava 0.10.0, in an environment of its own.
 
+    A target whose arithmetic is Loihi's integers runs quantised models, another one graphs.
     A child runs one program; the target's options are `python`, the interpreter of Lava's
     environment (by default what `SNN_FUSION_LAVA_PYTHON` names, else `.venv-lava`), and
     `max_children`, how many children stay alive for the next request. An idle child makes room.
@@ -46,16 +45,19 @@ class LavaBackend(Backend):
         self._python = _checked(target, "python", options["python"], str | None)
         self._children = _Children(_checked(target, "max_children", options["max_children"], int))
 
+    @property
+    def _in_integers(self) -> bool:
+        return self.target.capabilities.arithmetic == (LOIHI,)
+
     def available(self) -> None:
         """Return if Lava is installed; see `Backend.available`."""
         lava_python(self.target.name, self._python)
 
     def check(self, model: FusionModel, contract: ExecutionContract) -> list[Violation]:
         """Return every way in which the model exceeds the target."""
-        if contract.arithmetic == FIXED:
+        if self._in_integers:
             return check_loihi(model, contract, self.target.capabilities)
-        capabilities = _without_cores(self.target.capabilities)
-        found = check_plan(model.graph, contract, capabilities, SUPPORTED)
+        found = check_plan(model.graph, contract, self.target.capabilities, SUPPORTED)
         if not any(one.limit in (NODE_TYPE, "choice") for one in found):
             found += float_violations(make_plan(model.graph, contract))
         return found
@@ -75,9 +77,9 @@ class LavaBackend(Backend):
             raise TargetUnavailable(self.target.name, str(error), hint) from error
         return LavaProgram(engine, host, self._children, self.target.max_run_s)
 
-    def cores(self, model: FusionModel, contract: ExecutionContract) -> int | None:
+    def cores(self, model: FusionModel, contract: ExecutionContract) -> int | None:  # noqa: ARG002
         """Return the cores of one chip that the model's integers take."""
-        return cores_of(model, self.target.capabilities) if contract.arithmetic == FIXED else None
+        return cores_of(model, self.target.capabilities) if self._in_integers else None
 
     def close(self) -> None:
         """End every child; a later run starts a fresh one."""
@@ -161,19 +163,11 @@ class _Children:
 def _engine(
     model: FusionModel, contract: ExecutionContract, host: ChildHost
 ) -> LavaEngine | LavaFloatEngine:
-    if contract.arithmetic != FIXED:
+    if contract.arithmetic != LOIHI:
         return LavaFloatEngine(make_plan(model.graph, contract), host)
     network = integers_of(model)
     assert network is not None  # `check_loihi` refuses a model without
     return LavaEngine(network, host)
-
-
-def _without_cores(capabilities: Capabilities) -> Capabilities:
-    """Return the limits of floats, which no core of a chip computes."""
-    return replace(
-        capabilities, cores=None, neurons_per_core=None, synapses_per_core=None,
-        fan_in_per_core=None, fan_out_per_core=None,
-    )  # fmt: skip
 
 
 def _checked(target: Target, name: str, value: Any, kind: Any) -> Any:

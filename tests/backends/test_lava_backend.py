@@ -1,4 +1,4 @@
-"""The target loihi-lava: floats, refusals, children, and what is said where Lava is missing."""
+"""The targets of Lava: floats, refusals, children, and what is said where Lava is missing."""
 
 import gc
 import sys
@@ -21,7 +21,7 @@ from simulators.plan import make_plan
 from simulators.reference import ReferenceEngine
 from snn_fusion.testing_networks import NETWORKS
 
-TARGET = Registry().targets["loihi-lava"]
+TARGET, LOIHI = (Registry().targets[name] for name in ("lava-float", "loihi-lava"))
 FLOAT = make_contract("lava-float", 1e-3)
 INTEGERS = make_contract("loihi", 1e-3)
 
@@ -100,8 +100,9 @@ def test_other_contracts_and_models_without_integers_are_refused():
     nirs = make_contract("nir", 1e-3)
     fields = {one.node for one in backend.check(floats(), nirs)}
     assert fields == {"contract.arithmetic_form", "contract.feedforward_delay_steps"}
-    assert "not quantised" in str(backend.check(floats(), INTEGERS)[0])
-    assert backend.check(model_of(every_kind()), replace(INTEGERS, dt_s=every_kind().dt_s)) == []
+    loihi = LavaBackend(LOIHI)
+    assert "not quantised" in str(loihi.check(floats(), INTEGERS)[0])
+    assert loihi.check(model_of(every_kind()), replace(INTEGERS, dt_s=every_kind().dt_s)) == []
 
 
 def test_a_model_that_does_not_fit_is_rejected(backend):
