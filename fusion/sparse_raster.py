@@ -49,6 +49,25 @@ class SparseRaster:
         return dense.reshape(self.shape).astype(dtype or kind, copy=False)
 
 
+def sparse(dense: NDArray[np.floating], extra_steps: int = 0) -> SparseRaster:
+    """Return a raster [batch, steps, *shape] of finite numbers, with silent steps behind it."""
+    batch, steps, *shape = dense.shape
+    rows = dense.reshape(batch, steps, -1)
+    sample, step, channel = np.nonzero(rows)
+    active = np.zeros((batch, steps + extra_steps), np.int64)
+    active[:, :steps] = np.count_nonzero(rows, axis=2)
+    start = np.concatenate((np.zeros(1, np.int64), np.cumsum(active)))
+    value = rows[sample, step, channel]
+    return SparseRaster(
+        batch,
+        steps + extra_steps,
+        tuple(shape),
+        start,
+        channel.astype(np.int32),
+        None if (value == 1).all() else value,
+    )
+
+
 def stacked(rasters: Sequence[SparseRaster]) -> SparseRaster:
     """Return rasters of one node and of equal steps as one, sample behind sample."""
     first = rasters[0]

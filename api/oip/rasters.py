@@ -24,7 +24,9 @@ from backends.errors import RunTimeout
 from backends.fuse import FusedAnswer, answer_of, refuse_divergence, run_batch
 from backends.latency import output_latency
 from fusion.errors import InvalidInput
+from fusion.lists import list_nothing
 from fusion.manifest import Manifest
+from fusion.sparse_raster import sparse
 from fusion.window import Encoding, SensorReport
 
 Shape = tuple[int, ...]
@@ -165,7 +167,7 @@ def run(service: Service, job: RasterJob, request_id: str) -> Reply:
 
 
 def _run_bare(service: Service, job: RasterJob, program: Program, left_s: float) -> RunResult:
-    batch = {node: _as_floats(raster) for node, raster in job.rasters.items()}
+    batch = {node: _as_floats(node, raster) for node, raster in job.rasters.items()}
     result = program.run(batch, record=job.record, deadline_s=left_s)
     for values in zip(*result.outputs.values(), strict=True):
         refuse_divergence(dict(zip(result.outputs, values, strict=True)))
@@ -206,26 +208,34 @@ def _run_fused(
 def _encodings(job: RasterJob, manifest: Manifest, late: Mapping[str, int]) -> list[Encoding]:
     """Return every sample; whatever sensor's node was given took part, and the rest is silent."""
     batch, steps = job.lead
-    length = steps + max(late.values(), default=0)
-    whole = {
-        node: np.zeros((batch, length, *shape), np.float32) for node, shape in job.shapes.items()
+    extra = max(late.values(), default=0)
+    floats = {node: _as_floats(node, raster) for node, raster in job.rasters.items()}
+    silent = {
+        node: list_nothing(steps + extra, shape)
+        for node, shape in job.shapes.items()
+        if node not in floats
     }
-    for node, raster in job.rasters.items():
-        floats = _as_floats(raster)
-        whole[node] = np.zeros((batch, length, *job.shapes[node]), floats.dtype)
-        whole[node][:, :steps] = floats
-    sensors = {n: one.node for n, one in manifest.sensors.items() if one.node in job.rasters}
+    sensors = {n: one.node for n, one in manifest.sensors.items() if one.node in floats}
     encodings = []
     for index in range(batch):
-        inputs = {node: raster[index] for node, raster in whole.items()}
+        inputs = {node: sparse(raster[index : index + 1], extra) for node, raster in floats.items()}
         reports = {
-            name: SensorReport(int(np.count_nonzero(inputs[node])), 0, None, True)
+            name: SensorReport(inputs[node].channel.size, 0, None, True)
             for name, node in sensors.items()
         }
-        encodings.append(Encoding(inputs, reports, late))
+        encodings.append(Encoding({**silent, **inputs}, reports, late))
     return encodings
 
 
-def _as_floats(values: Tensor) -> NDArray[np.floating]:
-    """Return float32 where that holds every value of the datatype, else float64."""
-    return values.astype(np.promote_types(values.dtype, np.float32))
+def _as_floats(node: str, values: Tensor) -> NDArray[np.floating]:
+    """Return float32 where that holds every value of the datatype, else float64.
+
+    Raises:
+        InvalidInput: naming the first value that is not finite.
+    """
+    floats = values.astype(np.promote_types(values.dtype, np.float32))
+    finite = np.isfinite(floats)
+    if not finite.all():
+        where = np.argwhere(~finite)[0].tolist()
+        raise InvalidInput(f"inputs.{node}{where}", "is not a finite number")
+    return floats
