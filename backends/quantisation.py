@@ -77,7 +77,7 @@ def quantise_model(
         raise ModelRejected(target.name, error.violations) from None
     tell("comparing spikes")
     loss = loss_report(
-        made, folding, agreement(made.network, known), agreement(made.network, others)
+        made, plan, folding, agreement(made.network, known), agreement(made.network, others)
     )
     file = QuantisationFile(
         contract=contract.as_dict(),

@@ -1,6 +1,6 @@
 """What a model lost on its way to Loihi's integers, as numbers that go with the model."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from simulators.calibration import SpikeAgreement, overall
 from simulators.folding import Folding
+from simulators.latency import Latency, latencies
 from simulators.loihi_network import STATE_MAX
+from simulators.plan import Plan
 from simulators.quantise import ARRIVING_MAX, Quantised, QuantisedPopulation, QuantisedWeights
 from simulators.quantise_limits import DECAY_UNITY
 from simulators.quantise_units import Units
@@ -119,6 +121,7 @@ class LossReport:
 
 def loss_report(
     quantised: Quantised,
+    plan: Plan,
     folding: Folding,
     predicted: Sequence[SpikeAgreement],
     measured: Sequence[SpikeAgreement],
@@ -127,7 +130,8 @@ def loss_report(
 
     Args:
         quantised: the model in integers.
-        folding: the plan that it was made from, folded.
+        plan: the plan that it was made from.
+        folding: the plan folded.
         predicted: agreement on calibration input.
         measured: agreement on other input; empty if there was none.
     """
@@ -138,7 +142,7 @@ def loss_report(
         tuple(loss for one in quantised.populations for loss in _connections(one)),
         overall(predicted).share,
         overall(measured).share if measured else None,
-        tuple(_notes(folding)),
+        (*_late_constants(folding), *_uneven_paths(plan, folding)),
     )  # fmt: skip
 
 
@@ -205,7 +209,7 @@ def _connection(
     )
 
 
-def _notes(folding: Folding) -> Iterable[str]:
+def _late_constants(folding: Folding) -> Iterable[str]:
     for node in folding.populations:
         late = [since for since, bias in folding.drives[node.name].biases.items() if bias.any()]
         if max(late, default=0):
@@ -213,3 +217,19 @@ def _notes(folding: Folding) -> Iterable[str]:
                 f"{node.name}: a constant that arrives {max(late)} steps late in the graph acts "
                 "from the first step on the chip"
             )
+
+
+def _uneven_paths(plan: Plan, folding: Folding) -> Iterable[str]:
+    """Tell where paths of different length first meet, whose spikes came together otherwise."""
+    late = latencies(plan.nodes)
+    uneven = {node.name for node in folding.populations if _is_uneven(node.name, late)}
+    for name in sorted(uneven):
+        if not uneven & {source for source, _ in folding.drives[name].taps}:
+            yield (
+                f"{name}: paths of {late[name].shortest} to {late[name].longest} steps meet here, "
+                "which take none in a contract without feed-forward delays; a Delay evens them out"
+            )
+
+
+def _is_uneven(name: str, late: Mapping[str, Latency]) -> bool:
+    return name in late and late[name].shortest < late[name].longest

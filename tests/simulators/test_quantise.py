@@ -192,8 +192,8 @@ def test_the_report_tells_what_was_lost():
     network = NETWORKS["recurrent"]()
     made, known = quantised(network, poisson(network))
     predicted = agreement(made.network, known)
-    folding = fold(planned(network))
-    report = loss_report(made, folding, predicted, predicted[:1])
+    plan = planned(network)
+    report = loss_report(made, plan, fold(plan), predicted, predicted[:1])
     a, b, readout = report.populations
     assert (a.node, b.node, readout.node) == ("a", "b", "li")
     assert a.predicted == a.measured == predicted[0].share
@@ -228,9 +228,29 @@ def test_constants_that_arrive_late_are_told():
     }
     network = graph(nodes, "in -> w -> late -> a -> out")
     made, known = quantised(network, poisson(network))
-    report = loss_report(made, fold(planned(network)), agreement(made.network, known), ())
+    plan = planned(network)
+    report = loss_report(made, plan, fold(plan), agreement(made.network, known), ())
     (note,) = report.notes
     assert note.startswith("a: a constant that arrives 4 steps late")
+
+
+def test_paths_of_different_length_are_told_where_they_meet():
+    nodes = {
+        "in": nir.Input(np.array([2])),
+        **{name: nir.Linear(np.eye(2)) for name in ("u", "v", "skip", "w")},
+        **{name: lif_of(2) for name in ("a", "b", "c")},
+        "out": nir.Output(np.array([2])),
+    }
+    network = graph(nodes, "in -> u -> a -> v -> b -> w -> c -> out", "in -> skip -> b")
+    made, known = quantised(network, poisson(network))
+    plan = planned(network)
+    report = loss_report(made, plan, fold(plan), agreement(made.network, known), ())
+    (note,) = report.notes
+    assert note.startswith("b: paths of 1 to 2 steps meet here")
+
+
+def lif_of(size):
+    return filled("LIF", size=size, tau=8e-3, r=1.0, v_leak=0.0, v_threshold=0.2, v_reset=0.0)
 
 
 def lif(**changes):
