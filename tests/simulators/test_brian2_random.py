@@ -20,7 +20,7 @@ from simulators.reference import ReferenceEngine
 # Brian2's equation parser uses names that the parser's package has deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
 
-COMPILED = (142, 302, 475, 570, 904, 928, 1171, 1232)
+COMPILED = (142, 302, 475, 570, 904, 928, 1171)
 """Seeds of the structures that are compiled; each takes about half a minute the first time."""
 
 
