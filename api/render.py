@@ -77,6 +77,8 @@ def _contract_fields(contract: ExecutionContract) -> dict[str, Any]:
 
 def contract_warnings(job: Placed) -> list[str]:
     """Return in which fields the target's contract is not the one asked for."""
+    if job.own == job.contract:  # nearly always, and sooner seen than field by field
+        return []
     return [
         f"contract.{name}: {here} on {job.target.name}, {asked} in the model's own contract"
         for name, (asked, here) in differing(job.own, job.contract).items()

@@ -1,0 +1,1 @@
+"""What SNN Fusion takes on this machine; never part of the tests."""
