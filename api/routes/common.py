@@ -65,7 +65,7 @@ def _too_large(max_bytes: int) -> BodyTooLarge:
 async def parsed(request: Request, body: Body, parse: Callable[[], _T]) -> _T:
     """Return what `parse` makes of a body: here and now if it is short, else in a thread.
 
-    A short text is parsed in less time than a thread needs to take over (docs/adr/0015).
+    A short text is parsed in less time than a thread needs to take over (docs/adr/0018).
     """
     service = service_of(request)
     if body.text_bytes <= SHORT_TEXT_BYTES and not body.encoding and service.health.started:
