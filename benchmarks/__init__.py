@@ -1,1 +1,1 @@
-"""What SNN Fusion takes on this machine; never part of the tests."""
+"""How fast the engines are, beside their peers and beside what memory allows."""
