@@ -92,6 +92,8 @@ class Service:
     def warm_up(self) -> None:
         """Compile every model for the default target; problems are kept, not raised."""
         try:
+            for name in self.targets:
+                self._warm_up_target(name)
             for shelved in self.shelf.models.values():
                 if shelved.model.manifest is not None:
                     self.make_ready(shelved.model)
@@ -99,6 +101,12 @@ class Service:
         except Exception as error:
             self.health.failure = f"the warm-up broke off: {type(error).__name__}"
             log.exception("warm-up broke off")
+
+    def _warm_up_target(self, name: str) -> None:
+        try:
+            self.registry.backend(name).warm_up()
+        except (BackendError, InvalidTarget) as error:  # the catalogue says so, too
+            log.info("target not available", target=name, error=told(error))
 
     def make_ready(self, model: FusionModel) -> None:
         """Compile a model for the default target; a problem is kept under its name in `health`."""

@@ -11,6 +11,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from backends.base import SizeLimits
+from backends.cpu_backend import default_target
 from backends.registry import DEFAULT_SIZES
 from fusion.limits import DEFAULT_LIMITS, ModelLimits
 
@@ -31,8 +32,9 @@ class Settings(BaseSettings):
         workers: server processes.
         port: TCP port.
         host: address to bind; by default 127.0.0.1 in development, else every address.
-        target: target of a request that names none.
         targets: targets served here, comma-separated; empty for every configured one.
+        target: target of a request that names none; by default `cpu` where Numba works, else
+            `numpy`, else the first one served.
         model: model of a request that names none; by default the first one on the shelf.
         models_dir: folder of models.
         hw_configs: folder of targets that add to or override those that ship.
@@ -75,8 +77,8 @@ class Settings(BaseSettings):
         ),
         min_length=1,
     )
-    target: str = "numpy"
     targets: Annotated[tuple[str, ...], NoDecode] = ()
+    target: str = Field(default_factory=lambda data: default_target(data.get("targets", ())))
     model: str | None = None
     models_dir: Path = EXAMPLES
     hw_configs: Path | None = None

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fusion.contract import ExecutionContract
 from fusion.model import FusionModel
-from simulators.trace import Counts, State
+from simulators.trace import Counts, Raster, State
 from simulators.violation import Violation
 
 __all__ = [
@@ -247,7 +247,7 @@ class Program(ABC):
     @abstractmethod
     def run(
         self,
-        batch: Mapping[str, NDArray[np.generic]],
+        batch: Mapping[str, Raster],
         state: State | None = None,
         record: Collection[str] = (),
         deadline_s: float | None = None,
@@ -255,7 +255,8 @@ class Program(ABC):
         """Run the network over a batch of independent samples.
 
         Args:
-            batch: Input node → [batch, steps, *shape], finite activity per step.
+            batch: Input node → [batch, steps, *shape], finite activity per step, dense or
+                as a `SparseRaster`, which `numpy.asarray` makes dense.
             state: state to go on from, or None to start anew.
             record: nodes to record, or `all`.
             deadline_s: seconds it may take; None means the target's own limit.
@@ -285,6 +286,14 @@ class Backend(ABC):
 
         Raises:
             TargetUnavailable: saying why it cannot, and what to do.
+        """
+        return
+
+    def warm_up(self) -> None:
+        """Do once what would make the first request slow, loading machine code for one.
+
+        Raises:
+            TargetUnavailable: if the target cannot be used.
         """
         return
 

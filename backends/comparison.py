@@ -20,7 +20,7 @@ from fusion.errors import InvalidInput
 from fusion.model import FusionModel
 from fusion.window import Encoding, decide_window, encode_window, manifest_of
 from simulators.rasters import lasting
-from simulators.trace import State
+from simulators.trace import Raster, State
 
 Batch = Mapping[str, NDArray[np.generic]]
 
@@ -61,7 +61,7 @@ class _Limited(Program):
 
     def run(
         self,
-        batch: Batch,
+        batch: Mapping[str, Raster],
         state: State | None = None,
         record: Collection[str] = (),
         deadline_s: float | None = None,

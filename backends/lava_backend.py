@@ -5,9 +5,6 @@ import weakref
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from backends.base import Backend, Program, RunResult, Target, Violation
 from backends.checks import NODE_TYPE, check_plan
 from backends.contracts import LOIHI
@@ -22,7 +19,7 @@ from backends.registry import InvalidTarget
 from fusion.contract import ExecutionContract
 from fusion.model import FusionModel
 from simulators.plan import make_plan
-from simulators.trace import State
+from simulators.trace import Raster, State
 
 
 class LavaBackend(Backend):
@@ -111,7 +108,7 @@ class LavaProgram(Program):
 
     def run(
         self,
-        batch: Mapping[str, NDArray[np.generic]],
+        batch: Mapping[str, Raster],
         state: State | None = None,
         record: Collection[str] = (),
         deadline_s: float | None = None,

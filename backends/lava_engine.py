@@ -11,7 +11,7 @@ from backends.host import Answer, ChildHost
 from simulators.loihi import Kept, LoihiEngine
 from simulators.loihi_connections import Conv, Dense, Sparse
 from simulators.loihi_network import LoihiNetwork
-from simulators.trace import State, Trace
+from simulators.trace import Raster, State, Trace
 
 _KINDS = {Dense: "dense", Sparse: "sparse", Conv: "conv"}
 MODULE = "backends.lava.child:open_program"
@@ -61,7 +61,7 @@ class LavaEngine(LoihiEngine):
 
     def run(
         self,
-        inputs: Mapping[str, NDArray[np.generic]],
+        inputs: Mapping[str, Raster],
         state: State | None = None,
         record: Collection[str] = (),
         deadline_s: float = 60.0,
@@ -71,7 +71,7 @@ class LavaEngine(LoihiEngine):
 
     def timed_run(
         self,
-        inputs: Mapping[str, NDArray[np.generic]],
+        inputs: Mapping[str, Raster],
         state: State | None,
         record: Collection[str],
         deadline_s: float,

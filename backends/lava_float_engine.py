@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 from backends.host import ChildHost
 from backends.lava_float import FEED, POPULATION, FloatNetwork, float_network
 from simulators.plan import Plan
-from simulators.trace import Counts, State, Trace, checked_inputs, checked_record, checked_state
+from simulators.trace import (
+    Counts,
+    Raster,
+    State,
+    Trace,
+    checked_inputs,
+    checked_record,
+    checked_state,
+)
 
 _FLOAT = np.dtype(np.float64)
 
@@ -40,7 +48,7 @@ class LavaFloatEngine:
 
     def run(
         self,
-        inputs: Mapping[str, NDArray[np.generic]],
+        inputs: Mapping[str, Raster],
         state: State | None = None,
         record: Collection[str] = (),
         deadline_s: float = 60.0,
@@ -50,7 +58,7 @@ class LavaFloatEngine:
 
     def timed_run(
         self,
-        inputs: Mapping[str, NDArray[np.generic]],
+        inputs: Mapping[str, Raster],
         state: State | None,
         record: Collection[str],
         deadline_s: float,

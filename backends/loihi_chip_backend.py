@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backends.base import Backend, CheckedStep, Energy, Program, RunResult, Target, Violation
 from backends.errors import ModelRejected, RunFailed, TargetUnavailable
@@ -25,7 +24,7 @@ from fusion.model import FusionModel
 from simulators.loihi import LoihiEngine
 from simulators.loihi_connections import Conv
 from simulators.loihi_network import LoihiNetwork
-from simulators.trace import State, Trace
+from simulators.trace import Raster, State, Trace
 
 MODULE = "backends.lava.chip:open_program"
 _ASK = """
@@ -181,7 +180,7 @@ class LoihiChipProgram(Program):
 
     def run(
         self,
-        batch: Mapping[str, NDArray[np.generic]],
+        batch: Mapping[str, Raster],
         state: State | None = None,
         record: Collection[str] = (),
         deadline_s: float | None = None,
@@ -228,7 +227,7 @@ class ChipEngine(LavaEngine):
         self._number = host.open({"board": options.as_tree(), **network_parts(network)})
 
     def on_the_board(
-        self, inputs: Mapping[str, NDArray[np.generic]], record: Collection[str], deadline_s: float
+        self, inputs: Mapping[str, Raster], record: Collection[str], deadline_s: float
     ) -> tuple[Trace, Mapping[str, Any], float]:
         """Return the run with the spikes of what is recorded, what was measured, and seconds.
 

@@ -3,16 +3,13 @@
 import time
 from collections.abc import Collection, Mapping
 
-import numpy as np
-from numpy.typing import NDArray
-
 from backends.base import Backend, Program, RunResult, Violation
 from backends.errors import ModelRejected
 from backends.loihi import check_loihi, cores_of, integers_of
 from fusion.contract import ExecutionContract
 from fusion.model import FusionModel
 from simulators.loihi import LoihiEngine
-from simulators.trace import State
+from simulators.trace import Raster, State
 
 
 class LoihiEmulatorBackend(Backend):
@@ -43,7 +40,7 @@ class LoihiEmulatorProgram(Program):
 
     def run(
         self,
-        batch: Mapping[str, NDArray[np.generic]],
+        batch: Mapping[str, Raster],
         state: State | None = None,
         record: Collection[str] = (),
         deadline_s: float | None = None,  # noqa: ARG002 (see the class docstring)

@@ -19,7 +19,7 @@ from simulators.draft import Source
 from simulators.neurons import Leak, Neuron, Spiking, Synapse
 from simulators.operations import Delaying, Passing, Scaling, Thresholding, Weights
 from simulators.plan import Plan, PlanNode
-from simulators.trace import Counts, State, Trace
+from simulators.trace import Counts, Raster, State, Trace
 
 _KIND = "~kind"
 _KINDS: Mapping[str, Any] = MappingProxyType(
@@ -78,7 +78,7 @@ class HostedProgram(Program):
 
     def run(
         self,
-        batch: Mapping[str, NDArray[np.generic]],
+        batch: Mapping[str, Raster],
         state: State | None = None,
         record: Collection[str] = (),
         deadline_s: float | None = None,

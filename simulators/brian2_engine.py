@@ -22,6 +22,7 @@ from simulators.trace import (
     Counts,
     FloatArray,
     Keeper,
+    Raster,
     State,
     Trace,
     checked_inputs,
@@ -80,7 +81,7 @@ class Brian2Engine:
 
     def run(
         self,
-        inputs: Mapping[str, NDArray[np.generic]],
+        inputs: Mapping[str, Raster],
         state: State | None = None,
         record: Collection[str] = (),
     ) -> Trace:

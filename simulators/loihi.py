@@ -23,7 +23,7 @@ from simulators.loihi_arithmetic import (
 )
 from simulators.loihi_network import LifPopulation, LoihiNetwork
 from simulators.loihi_synapses import Synapses
-from simulators.trace import Counts, State, Trace, checked_rasters, checked_state
+from simulators.trace import Counts, Raster, State, Trace, checked_rasters, checked_state
 
 INPUT_LIMIT = 2**15
 """Synaptic input that a chip's 16-bit register might wrap; Lava does not."""
@@ -49,7 +49,7 @@ class LoihiEngine:
 
     def run(
         self,
-        inputs: Mapping[str, NDArray[np.generic]],
+        inputs: Mapping[str, Raster],
         state: State | None = None,
         record: Collection[str] = (),
     ) -> Trace:
@@ -80,7 +80,7 @@ class LoihiEngine:
 
     def _begin(
         self,
-        inputs: Mapping[str, NDArray[np.generic]],
+        inputs: Mapping[str, Raster],
         state: State | None,
         record: Collection[str],
     ) -> tuple[dict[str, Ints], Held, "Kept"]:
@@ -135,7 +135,7 @@ class LoihiEngine:
             fresh["step"] = np.zeros(batch, np.int64)
         return fresh
 
-    def _drive(self, inputs: Mapping[str, NDArray[np.generic]]) -> dict[str, Ints]:
+    def _drive(self, inputs: Mapping[str, Raster]) -> dict[str, Ints]:
         shapes = {one.name: one.shape for one in self.network.inputs}
         drive = {}
         for name, values in checked_rasters(shapes, inputs, np.dtype(np.float64)).items():

@@ -8,7 +8,6 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fusion.contract import CHOICES, FLOATS
 from simulators.plan import Plan, PlanNode
@@ -16,6 +15,7 @@ from simulators.steppers import STEPPERS, NeuronStepper
 from simulators.trace import (
     FloatArray,
     Keeper,
+    Raster,
     State,
     Trace,
     checked_inputs,
@@ -58,7 +58,7 @@ class ReferenceEngine:
 
     def run(
         self,
-        inputs: Mapping[str, NDArray[np.generic]],
+        inputs: Mapping[str, Raster],
         state: State | None = None,
         record: Collection[str] = (),
     ) -> Trace:

@@ -9,10 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusion.errors import InvalidInput
+from fusion.sparse_raster import SparseRaster
 from simulators.neurons import Neuron
+from simulators.operations import Shape
 from simulators.plan import Plan
 
 FloatArray = NDArray[np.floating]
+Raster = NDArray[np.generic] | SparseRaster
+"""Activity of an Input node, [batch, steps, *shape]; dense, or as lists of what is active."""
 State = Mapping[str, NDArray[Any]]
 """State key → array [batch, ...]: `NODE.v`, `NODE.i`, and the line of a delay, `NODE.line` or
 `SOURCE->TARGET.line`, [batch, steps, neurons], oldest first."""
@@ -102,7 +106,7 @@ def checked_state(state: State, fresh: State) -> dict[str, NDArray[Any]]:
 
 
 def checked_inputs(
-    plan: Plan, inputs: Mapping[str, NDArray[np.generic]], dtype: np.dtype[np.floating]
+    plan: Plan, inputs: Mapping[str, Raster], dtype: np.dtype[np.floating]
 ) -> dict[str, FloatArray]:
     """Return the inputs as [batch, steps, neurons] in the contract's float type.
 
@@ -110,44 +114,71 @@ def checked_inputs(
         InvalidInput: for a missing or unknown node, a wrong shape, differing batch or steps, or a
             value that is not finite.
     """
-    return checked_rasters({node.name: node.shape for node in plan.of_kind("Input")}, inputs, dtype)
+    return checked_rasters(input_shapes(plan), inputs, dtype)
+
+
+def input_shapes(plan: Plan) -> dict[str, Shape]:
+    """Return Input node → its shape, by name."""
+    return {node.name: node.shape for node in plan.of_kind("Input")}
 
 
 def checked_rasters(
-    shapes: Mapping[str, tuple[int, ...]],
-    inputs: Mapping[str, NDArray[np.generic]],
-    dtype: np.dtype[np.floating],
+    shapes: Mapping[str, Shape], inputs: Mapping[str, Raster], dtype: np.dtype[np.floating]
 ) -> dict[str, FloatArray]:
     """Return the inputs of nodes of these shapes; else as `checked_inputs`."""
+    return {
+        name: finite_floats(f"inputs.{name}", np.asarray(raster), dtype)
+        for name, raster in fitting_rasters(shapes, inputs).items()
+    }
+
+
+def fitting_rasters(shapes: Mapping[str, Shape], inputs: Mapping[str, Raster]) -> dict[str, Raster]:
+    """Return Input node → raster as it was given, in the order of the shapes.
+
+    Raises:
+        InvalidInput: for a missing or unknown node, a wrong shape, differing batch or steps, or
+            what holds no numbers.
+    """
     for name in inputs:
         if name not in shapes:
             raise InvalidInput(f"inputs.{name}", "is no Input node", ", ".join(shapes))
-    flat = {}
+    rasters = {}
     for name, shape in shapes.items():
         if name not in inputs:
             raise InvalidInput(f"inputs.{name}", "is missing", f"[batch, steps, {shape}]")
-        flat[name] = _flat(f"inputs.{name}", np.asarray(inputs[name]), shape, dtype)
-    _same_lead(flat)
-    return flat
+        rasters[name] = _fitting(f"inputs.{name}", inputs[name], shape)
+    _same_lead(rasters)
+    return rasters
 
 
-def _flat(
-    field: str, array: NDArray[np.generic], shape: tuple[int, ...], dtype: np.dtype[np.floating]
-) -> FloatArray:
-    if array.ndim < 2 or array.shape[2:] != shape:
+def _fitting(field: str, given: Raster, shape: Shape) -> Raster:
+    raster = given if isinstance(given, SparseRaster) else np.asarray(given)
+    if len(raster.shape) < 2 or raster.shape[2:] != shape:
         wanted = ", ".join(["batch", "steps", *map(str, shape)])
-        raise InvalidInput(field, f"has shape {list(array.shape)}", f"[{wanted}]")
-    if array.dtype.kind not in "biuf":
-        raise InvalidInput(field, f"must hold numbers, got {array.dtype}")
-    values = array.astype(dtype).reshape(*array.shape[:2], math.prod(shape))
+        raise InvalidInput(field, f"has shape {list(raster.shape)}", f"[{wanted}]")
+    if isinstance(raster, np.ndarray) and raster.dtype.kind not in "biuf":
+        raise InvalidInput(field, f"must hold numbers, got {raster.dtype}")
+    return raster
+
+
+def finite_floats(
+    field: str, raster: NDArray[np.generic], dtype: np.dtype[np.floating]
+) -> FloatArray:
+    """Return a raster as [batch, steps, neurons] in a float type.
+
+    Raises:
+        InvalidInput: naming the first value that is not finite.
+    """
+    values = raster.astype(dtype).reshape(*raster.shape[:2], math.prod(raster.shape[2:]))
     if not np.all(np.isfinite(values)):
         where = np.argwhere(~np.isfinite(values))[0].tolist()
         raise InvalidInput(f"{field}{where}", "is not a finite number")
+    values += 0  # −0 becomes 0: lists of active lines, which hold neither, cannot tell them apart
     return values
 
 
-def _same_lead(flat: Mapping[str, FloatArray]) -> None:
-    leads = {name: array.shape[:2] for name, array in flat.items()}
+def _same_lead(rasters: Mapping[str, Raster]) -> None:
+    leads = {name: raster.shape[:2] for name, raster in rasters.items()}
     first = next(iter(leads))
     for name, lead in leads.items():
         if lead != leads[first]:

@@ -3,7 +3,7 @@ from support.api_models import CAM_EVENTS, DT_S, body
 
 def test_targets_tell_what_they_can_do_and_whether_they_can_be_used(server):
     targets = {t["name"]: t for t in server.client.get("/v1/targets").json()["targets"]}
-    assert targets["numpy"]["default"]
+    assert targets["cpu"]["default"]
     assert targets["numpy"]["available"]
     assert "LIF" in targets["numpy"]["capabilities"]["node_types"]
     assert targets["numpy"]["queue"]["max_waiting"] == 64

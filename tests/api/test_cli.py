@@ -56,7 +56,7 @@ def test_a_model_is_run_by_folder_or_name(here, model):
     window = reply["windows"][0]
     assert window["label"] in LABELS
     assert set(window["sensors"]) == {"cam", "skin"}
-    assert reply["target"] == "numpy"
+    assert reply["target"] == "cpu"
     assert reply["contract"]["dt_s"] == 0.001
     assert reply["counts"]["spikes"]["cam_lif"] > 0
     assert reply["energy"] is None

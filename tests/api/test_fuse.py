@@ -18,7 +18,7 @@ def test_both_sensors_are_fused_under_the_contract_that_is_echoed(server):
     assert reply["model"]["name"] == "listening"
     assert reply["model"]["version"] == "2"
     assert len(reply["model"]["digest"]) == 64
-    assert reply["target"] == "numpy"
+    assert reply["target"] == "cpu"
     assert reply["contract"]["integrator"] == "exponential"
     assert reply["contract"]["dt_s"] == reply["dt_s"] == 0.004
     assert reply["seed"] == 7

@@ -37,7 +37,8 @@ class SlowRegistry(HookedRegistry):
 
 def test_probes_follow_the_life_of_the_service(shelf_dir):
     registry = SlowRegistry()
-    with running(load_settings(models_dir=shelf_dir), registry=registry) as server:
+    settings = load_settings(models_dir=shelf_dir, target="numpy")
+    with running(settings, registry=registry) as server:
 
         def probe(name):
             reply = server.client.get(f"/healthz/{name}")

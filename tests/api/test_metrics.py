@@ -31,7 +31,7 @@ def test_the_promised_names_are_there_before_and_after_the_first_request(shelf_d
         quality = server.fuse(body()).json()["windows"][0]["quality"]
         for part, value in quality.items():
             shown = server.metric(
-                f"snn_fusion_fusion_quality_{part}", model="listening", target="numpy"
+                f"snn_fusion_fusion_quality_{part}", model="listening", target="cpu"
             )
             assert shown == pytest.approx(value)
 

@@ -92,7 +92,7 @@ def test_one_process_serves_logs_json_and_ends_on_sigterm(shelf_dir):
     assert line["event"] == "request"
     assert line["level"] == "info"
     assert (line["method"], line["route"], line["status"]) == ("POST", "/v1/fuse", 200)
-    assert (line["model"], line["target"]) == ("listening", "numpy")
+    assert (line["model"], line["target"]) == ("listening", "cpu")
     assert line["duration_ms"] > 0
     assert line["timestamp"]
 

@@ -4,6 +4,7 @@ import pytest
 
 from api.app import create_app
 from api.settings import EXAMPLES, InvalidSettings, Settings, effective, load_settings
+from backends import cpu_backend
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +17,7 @@ def test_the_defaults_suit_one_machine():
     settings = load_settings()
     assert (settings.env, settings.log_level, settings.workers) == ("development", "INFO", 1)
     assert (settings.host, settings.port) == ("127.0.0.1", 8080)
-    assert (settings.target, settings.targets, settings.model) == ("numpy", (), None)
+    assert (settings.target, settings.targets, settings.model) == ("cpu", (), None)
     assert settings.models_dir == EXAMPLES == Path(__file__).parents[2] / "examples"
 
 
@@ -72,7 +73,21 @@ def test_every_wrong_value_is_told(monkeypatch):
 def test_the_default_target_must_be_served(monkeypatch):
     monkeypatch.setenv("SNN_FUSION_TARGETS", "brian2")
     with pytest.raises(InvalidSettings, match="SNN_FUSION_TARGET: 'numpy' is not among"):
-        load_settings()
+        load_settings(target="numpy")
+
+
+@pytest.mark.parametrize(
+    ("served", "default", "without_numba"),
+    [("", "cpu", "numpy"), ("brian2, numpy, cpu", "cpu", "numpy"), ("brian2", "brian2", "brian2"),
+     ("cpu, brian2", "cpu", "cpu")],
+)  # fmt: skip
+def test_the_default_target_is_the_fastest_that_runs_here(
+    monkeypatch, served, default, without_numba
+):
+    monkeypatch.setenv("SNN_FUSION_TARGETS", served)
+    assert load_settings().target == default
+    monkeypatch.setattr(cpu_backend, "why_numba_fails", lambda: "it is too old")
+    assert load_settings().target == without_numba
 
 
 @pytest.mark.parametrize(

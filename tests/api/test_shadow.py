@@ -35,7 +35,7 @@ def test_a_twin_in_the_deployments_own_folder_is_identical(shelf_dir, tmp_path):
     with shadowed(shelf_dir, "twin", hw_configs=tmp_path) as server:
         answer_of(server.fuse(body()))
         answer_of(server.fuse(body(record=["all"], dt_s=0.004)))
-        labels = {"model": "listening", "target": "numpy", "shadow": "twin"}
+        labels = {"model": "listening", "target": "cpu", "shadow": "twin"}
         until(lambda: count(server, verdict="identical", **labels) == 2)
         assert (count(server), mismatched(server), dropped(server)) == (2, 0, 0)
 
@@ -76,7 +76,7 @@ def test_requests_that_name_the_shadow_or_fail_are_left_out(shelf_dir):
         assert server.fuse({}).status_code == 422
         answer_of(server.fuse(body()))
         until(lambda: count(server))
-        assert count(server, target="numpy") == count(server) == 1
+        assert count(server, target="cpu") == count(server) == 1
 
 
 def test_live_requests_go_on_while_the_shadow_is_busy_and_the_rest_is_dropped(shelf_dir):

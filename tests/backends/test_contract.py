@@ -32,6 +32,12 @@ class TestNumpy(UnderEveryProfile):
         return Registry().backend("numpy")
 
 
+class TestCpu(UnderEveryProfile):
+    @classmethod
+    def make_backend(cls):
+        return Registry().backend("cpu")
+
+
 class TestLoihiEmulator(BackendContract):
     """In integers: random networks of them, behind graphs of just their inputs and outputs."""
 

@@ -67,7 +67,8 @@ class Running:
 
     def wait_until_ready(self) -> None:
         """Return once the readiness probe says so."""
-        until(lambda: self.client.get("/healthz/ready").status_code == 200)
+        # The first start after a change compiles the kernels.
+        until(lambda: self.client.get("/healthz/ready").status_code == 200, 300)
 
 
 @contextmanager

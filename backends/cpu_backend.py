@@ -1,0 +1,79 @@
+"""The compiled engine as a backend: in this process, in machine code made by Numba."""
+
+from collections.abc import Sequence
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+from backends.base import Target
+from backends.errors import TargetUnavailable
+from backends.in_process import Engine, InProcessBackend
+from backends.registry import InvalidTarget
+from simulators.plan import Plan
+
+
+class CpuBackend(InProcessBackend):
+    """Runs models in the compiled engine, with the reference engine's bits.
+
+    The target's only option is `cache_dir`, a folder for compiled code; by default it is in that
+    of the user.
+
+    Raises:
+        InvalidTarget: naming the option that is wrong.
+    """
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target)
+        if unknown := sorted(target.options.keys() - {"cache_dir"}):
+            raise InvalidTarget(f"{target.name}.yaml.options.{unknown[0]}: is unknown")
+        chosen = target.options.get("cache_dir")
+        if not isinstance(chosen, str | None):
+            raise InvalidTarget(f"{target.name}.yaml.options.cache_dir: is {chosen!r}, no path")
+        self._cache_dir = Path(chosen).expanduser() if chosen else None
+
+    def available(self) -> None:
+        """Return if Numba can be used.
+
+        Raises:
+            TargetUnavailable: if not.
+        """
+        problem = why_numba_fails()
+        if problem is not None:
+            hint = "pip install numba, in a version for this Python and this NumPy; or target numpy"
+            raise TargetUnavailable(self.target.name, problem, hint)
+
+    def warm_up(self) -> None:
+        """Load the kernels, or compile them where no earlier start has.
+
+        Raises:
+            TargetUnavailable: if Numba cannot be used.
+        """
+        self.available()
+        from simulators.compiled_loading import load_kernels  # noqa: PLC0415 (it needs Numba)
+
+        load_kernels(self._cache_dir)
+
+    def engine(self, plan: Plan) -> Engine:
+        """Return the compiled engine for a plan."""
+        self.warm_up()
+        from simulators.compiled import CompiledEngine  # noqa: PLC0415 (it needs Numba)
+
+        return CompiledEngine(plan)
+
+
+@cache
+def why_numba_fails() -> str | None:
+    """Return why Numba cannot be imported, None if it can."""
+    try:
+        import_module("numba")
+    except Exception as error:  # it refuses versions of Python and NumPy in ways of its own
+        return f"Numba cannot be imported: {error}"
+    return None
+
+
+def default_target(served: Sequence[str]) -> str:
+    """Return the fastest target that runs here, of those served; without a list, all are."""
+    for name in ("cpu", "numpy"):
+        if (not served or name in served) and (name != "cpu" or why_numba_fails() is None):
+            return name
+    return served[0]

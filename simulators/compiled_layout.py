@@ -1,0 +1,162 @@
+"""What a compiled program looks like in memory: operations as rows of numbers, and pools.
+
+Everything that a step reads or writes of one sample lies in one array, the memory: state first,
+the activity of nodes behind it. Places in it are offsets; every place is padded to whole words of
+64 elements, and the padding of activity is always zero.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from itertools import count
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+WORD = 64
+"""Elements to which places are padded; one bit each fits a uint64."""
+
+
+class Kind(IntEnum):
+    """What an operation does."""
+
+    SPREAD = 0
+    GATHER = 1
+    SCAN = 2
+    WEIGHTS = 3
+    SCALE = 4
+    THRESHOLD = 5
+    DELAY = 6
+    NEURON = 7
+    PUSH = 8
+
+
+class Form(IntEnum):
+    """How weights are stored: rows of floats or of int8, or synapses."""
+
+    ROWS = 0
+    INTEGERS = 1
+    SYNAPSES = 2
+
+
+_column = count()
+
+KIND = next(_column)
+SIZE = next(_column)
+"""Elements of the output."""
+X = next(_column)
+"""Where the input lies; of `SPREAD`, `WEIGHTS`: nothing, they read a list."""
+OUT = next(_column)
+"""Where the output goes."""
+X_LIST = next(_column)
+"""The list of active inputs."""
+LIST = next(_column)
+"""The list to write the active outputs to, or -1."""
+COUNTER = next(_column)
+"""The counter of spikes, or -1."""
+
+_own = next(_column)
+
+# GATHER: a range of `parts`.
+FIRST, PARTS = _own, _own + 1
+# WEIGHTS. FAN_OUT is an offset into `fan_out`; ROW_SUMS as many rows as int16 can add up.
+FORM, WEIGHT, STRIDE, FAN_OUT, BIAS, SCALING, ROW_SUMS = range(_own, _own + 7)
+# SCALE, THRESHOLD: an offset into `coefficients`.
+FACTOR = _own
+# DELAY, PUSH: a ring of DEPTH slots in the memory; STEPS an offset into `delays`.
+RING, DEPTH, STEPS = range(_own, _own + 3)
+# NEURON. FIRES and TAKES: whether the membrane and whether the synaptic current moves on.
+MEMBRANE, CURRENT, FIRES, TAKES, LEAKS, DIRECT, SPIKING = range(_own, _own + 7)
+COEFFICIENT = _own + 7
+"""The first of pairs: offset into `coefficients`, and 0 if all neurons share the value, else 1."""
+
+SYNAPSE_1, SYNAPSE_2, LEAK_1, LEAK_2, LEAK_3, THETA, V_RESET = range(
+    COEFFICIENT, COEFFICIENT + 14, 2
+)
+"""`decay`: keep, drive; keep, drive, rest. `increment`: rate, w_in; rate, v_leak, gain."""
+
+COLUMNS = COEFFICIENT + 14
+
+# Columns of `parts`: where, and the slots of a ring (0 for activity of the same step).
+PART_AT, PART_DEPTH = range(2)
+PART_COLUMNS = 2
+
+# Columns of `records`: from where in memory, elements, to where in the floats or the counts.
+RECORD_FROM, RECORD_SIZE, RECORD_TO, RECORD_COUNTS = range(4)
+RECORD_COLUMNS = 4
+
+# Entries of `rules`: the contract's choices.
+DECAY_FORM, ADD_FIRST, TIMING, SUBTRACT, AT_THRESHOLD, SEVERAL, BOUNDED = range(7)
+RULES = 7
+SAME_STEP, BEFORE_INPUT, AFTER_INPUT = range(3)
+
+# How a membrane leaks: not at all; with the gain R; or with its input added as it is.
+KEEPS, DECAYS, ADDS_INPUT = range(3)
+
+# What a list of active neurons holds: ones, other finite numbers, or infinities and NaN.
+ONES, FINITE, ANY = range(3)
+
+
+def padded(size: int) -> int:
+    """Return a number of elements rounded up to whole words."""
+    return -(-size // WORD) * WORD
+
+
+def aligned(size: int, dtype: Any) -> NDArray[Any]:
+    """Return zeros [size] that begin at a cache line."""
+    kind = np.dtype(dtype)
+    raw = np.zeros(size * kind.itemsize + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size * kind.itemsize].view(kind)
+
+
+def aligned_copy(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return a copy that begins at a cache line."""
+    copy = aligned(values.size, values.dtype)
+    copy[:] = values
+    return copy
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A plan as the kernel takes it.
+
+    Attributes:
+        operations: int64 [operations, COLUMNS], in the order of a step.
+        parts: int64 [parts, 2], what `GATHER` adds.
+        rings: int64 [rings, 3], place, depth and padded width of every delay line.
+        rules: int64, the contract's choices.
+        v_min: lower bound of membranes.
+        coefficients: parameters of neurons, biases, scales, thresholds.
+        rows: dense weights, float.
+        integers: dense weights, int8.
+        start: where the synapses of each presynaptic neuron start.
+        post: postsynaptic neuron of each synapse.
+        weight: weight of each synapse.
+        fan_out: synapses of each presynaptic neuron.
+        delays: steps of `Delay` nodes.
+        list_at: where each list lies behind the lists of the inputs.
+        list_size: length of all of these together.
+        initial: memory before the first step.
+        state_width: elements of the memory that are state.
+        counters: number of counters of spikes.
+    """
+
+    operations: NDArray[np.int64]
+    parts: NDArray[np.int64]
+    rings: NDArray[np.int64]
+    rules: NDArray[np.int64]
+    v_min: np.floating
+    coefficients: NDArray[np.floating]
+    rows: NDArray[np.floating]
+    integers: NDArray[np.int8]
+    start: NDArray[np.int64]
+    post: NDArray[np.int32]
+    weight: NDArray[np.floating]
+    fan_out: NDArray[np.int64]
+    delays: NDArray[np.int64]
+    list_at: NDArray[np.int64]
+    list_size: int
+    initial: NDArray[np.floating]
+    state_width: int
+    counters: int

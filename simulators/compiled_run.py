@@ -1,0 +1,176 @@
+"""The compiled kernel: every sample of a batch, step by step, operation by operation."""
+
+from typing import Any
+
+import numpy as np
+
+from simulators.compiled_kernels import (
+    compiled,
+    delay,
+    gather,
+    inlined,
+    push,
+    scale,
+    scan,
+    spread,
+    weights,
+)
+from simulators.compiled_layout import (
+    COLUMNS,
+    KIND,
+    RECORD_COLUMNS,
+    RECORD_COUNTS,
+    RECORD_FROM,
+    RECORD_SIZE,
+    RECORD_TO,
+    Kind,
+)
+from simulators.compiled_neurons import neuron, threshold
+from simulators.compiled_vectors import behind, pointer_to
+
+_SPREAD, _GATHER, _SCAN, _WEIGHTS, _SCALE, _THRESHOLD, _DELAY, _NEURON = (
+    int(kind)
+    for kind in (
+        *(Kind.SPREAD, Kind.GATHER, Kind.SCAN, Kind.WEIGHTS),
+        *(Kind.SCALE, Kind.THRESHOLD, Kind.DELAY, Kind.NEURON),
+    )
+)
+
+
+@compiled
+def run(
+    operations: Any, parts: Any, rings: Any, rules: Any, v_min: Any, coefficients: Any,
+    rows: Any, integers: Any, start: Any, post: Any, weight: Any, fan_out: Any, delays: Any,
+    records: Any, first: int, last: int, steps: int,
+    given: Any, holds_given: Any, list_at: Any, active: Any, value: Any,
+    memory: Any, state: Any, floats: Any, counts: Any, counters: Any, events: Any,
+) -> None:  # fmt: skip
+    """Step the samples from `first` up to `last`.
+
+    Args:
+        operations ... delays: fields of the `Program`.
+        records: int64 [records, 4], what to keep of every step.
+        first: first sample.
+        last: sample behind the last one.
+        steps: time steps.
+        given: int64 [inputs, batch · steps + 1], where each step's active lines lie in `active`.
+        holds_given: int64 [inputs], what the activity of each input is.
+        list_at: where in `active` the list of every node lies; the inputs' come first.
+        active: int32, the inputs' active lines, then room for the nodes' lists.
+        value: the activity beside `active`.
+        memory: room for one sample.
+        state: [batch, state], before the first step; after the last one on return.
+        floats: records of floats, [record][batch, steps, size] one after the other.
+        counts: int32, records of spikes likewise.
+        counters: int64 [batch, counters], spikes.
+        events: int64 [batch], synaptic events.
+    """
+    inputs, nodes = given.shape[0], operations.shape[0]
+    lists = list_at.size
+    kept, lines, width = records.shape[0], rings.shape[0], state.shape[1]
+    spiking = counters.shape[1]
+    count_of, holds_of = np.zeros(lists, np.int64), np.zeros(lists, np.int64)
+    holds_of[:inputs] = holds_given
+    count, holds = pointer_to(count_of), pointer_to(holds_of)
+    _run(
+        *(pointer_to(operations), nodes, pointer_to(parts), pointer_to(rings), lines),
+        *(pointer_to(rules), v_min, pointer_to(coefficients), pointer_to(rows)),
+        *(pointer_to(integers), pointer_to(start), pointer_to(post), pointer_to(weight)),
+        *(pointer_to(fan_out), pointer_to(delays), pointer_to(records), kept),
+        *(first, last, steps, pointer_to(given), inputs, given.shape[1]),
+        *(pointer_to(list_at), count, holds, pointer_to(active), pointer_to(value)),
+        *(pointer_to(memory), pointer_to(state), width, pointer_to(floats), pointer_to(counts)),
+        *(pointer_to(counters), spiking, pointer_to(events)),
+    )
+    # The pointers do not keep these two alive.
+    holds_of[0] = count_of[0]
+
+
+@compiled
+def _run(
+    operations: Any, nodes: int, parts: Any, rings: Any, lines: int, rules: Any, v_min: Any,
+    coefficients: Any, rows: Any, integers: Any, start: Any, post: Any, weight: Any,
+    fan_out: Any, delays: Any, records: Any, kept: int,
+    first: int, last: int, steps: int, given: Any, inputs: int, given_width: int,
+    list_at: Any, count: Any, holds: Any, active: Any, value: Any,
+    memory: Any, state: Any, width: int, floats: Any, counts: Any,
+    counters: Any, spiking: int, events: Any,
+) -> None:  # fmt: skip
+    for sample in range(first, last):
+        held = behind(state, sample * width)
+        spikes = behind(counters, sample * spiking)
+        for n in range(width):
+            memory[n] = held[n]
+        total = 0
+        for step in range(steps):
+            row = sample * steps + step
+            for n in range(inputs):
+                begin = given[n * given_width + row]
+                list_at[n] = begin
+                count[n] = given[n * given_width + row + 1] - begin
+            for number in range(nodes):
+                op = behind(operations, number * COLUMNS)
+                if op[KIND] == _WEIGHTS:
+                    total += weights(op, memory, coefficients, rows, integers, start, post, weight,
+                                     fan_out, list_at, count, holds, active, value)  # fmt: skip
+                elif op[KIND] == _NEURON:
+                    neuron(op, rules, v_min, coefficients, memory, list_at, count, holds,
+                           active, value, spikes)  # fmt: skip
+                else:
+                    _other(op, step, parts, rules, coefficients, delays, memory, list_at, count,
+                           holds, active, value, spikes)  # fmt: skip
+            if kept > 0:
+                _record(records, kept, row, memory, floats, counts)
+        _keep_state(rings, lines, steps, memory, held, width)
+        events[sample] = total
+
+
+@compiled
+def _other(
+    op: Any, step: int, parts: Any, rules: Any, coefficients: Any, delays: Any, memory: Any,
+    list_at: Any, count: Any, holds: Any, active: Any, value: Any, spikes: Any,
+) -> None:  # fmt: skip
+    """Run an operation that is neither weights nor neurons."""
+    kind = op[KIND]
+    if kind == _GATHER:
+        gather(op, memory, parts, step)
+    elif kind == _SCAN:
+        scan(op, memory, list_at, count, holds, active, value)
+    elif kind == _SPREAD:
+        spread(op, memory, list_at, count, holds, active, value)
+    elif kind == _SCALE:
+        scale(op, memory, coefficients)
+    elif kind == _THRESHOLD:
+        threshold(op, rules, coefficients, memory, list_at, count, holds, active, spikes)
+    elif kind == _DELAY:
+        delay(op, memory, delays, step)
+    else:
+        push(op, memory, step)
+
+
+@inlined
+def _record(records: Any, kept: int, row: int, memory: Any, floats: Any, counts: Any) -> None:
+    for number in range(kept):
+        record = behind(records, number * RECORD_COLUMNS)
+        begin, size = record[RECORD_FROM], record[RECORD_SIZE]
+        to = record[RECORD_TO] + row * size
+        if record[RECORD_COUNTS]:
+            for n in range(size):
+                counts[to + n] = np.int32(memory[begin + n])
+        else:
+            for n in range(size):
+                floats[to + n] = memory[begin + n]
+
+
+@inlined
+def _keep_state(rings: Any, lines: int, steps: int, memory: Any, held: Any, width: int) -> None:
+    """Write the state back, delay lines with their oldest entry first."""
+    for n in range(width):
+        held[n] = memory[n]
+    for line in range(lines):
+        ring = behind(rings, line * 3)
+        at, depth, slot_width = ring[0], ring[1], ring[2]
+        for slot in range(depth):
+            source = at + (steps + slot) % depth * slot_width
+            for n in range(slot_width):
+                held[at + slot * slot_width + n] = memory[source + n]
