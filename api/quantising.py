@@ -49,7 +49,7 @@ def runnable(
     Raises:
         ModelRejected: listing everything that a target cannot do.
     """
-    chips = [target for target in targets if in_integers(target, own)]
+    chips = [target for target in targets if in_integers(target)]
     if not chips:
         return Runnable(model, None)
     if is_quantised(model):
@@ -90,7 +90,7 @@ class Quantiser:
             ModelRejected: listing everything that a target cannot do.
         """
         samples = partial(calibration_of, shelved, own_input)
-        if not list_samples(shelved.path) or not any(in_integers(one, own) for one in targets):
+        if not list_samples(shelved.path) or not any(map(in_integers, targets)):
             return runnable(shelved.model, own, targets, samples)
         key = shelved.model.digest, own
         with self._lock:  # one request does the work that others would repeat

@@ -20,17 +20,14 @@ def contract_on(target: Target, own: ExecutionContract) -> ExecutionContract:
     """Return the contract under which a target runs a model whose own contract is this.
 
     Targets that compute in Loihi's integers give every weight a step and round as the chip does;
-    whatever else the model's contract says stays, and is refused where the chip cannot do it. One
-    that has floats too takes a contract in them that gives every weight a step already.
+    whatever else the model's contract says stays, and is refused where the chip cannot do it.
     """
-    offered = target.capabilities.arithmetic
-    stepped = own.arithmetic in offered and own.feedforward_delay_steps == 1
-    return own if LOIHI not in offered or stepped else replace(own, **_ON_LOIHI)
+    return replace(own, **_ON_LOIHI) if in_integers(target) else own
 
 
-def in_integers(target: Target, own: ExecutionContract) -> bool:
-    """Return whether a target runs a model of this own contract in Loihi's integers."""
-    return contract_on(target, own).arithmetic == LOIHI
+def in_integers(target: Target) -> bool:
+    """Return whether a target computes in Loihi's integers."""
+    return target.capabilities.arithmetic == (LOIHI,)
 
 
 def differing(one: ExecutionContract, other: ExecutionContract) -> dict[str, tuple[Any, Any]]:

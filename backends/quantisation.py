@@ -58,7 +58,7 @@ def quantise_model(
         InvalidModel: if the graph cannot be run anywhere.
         ModelRejected: listing everything that the target cannot do.
     """
-    if not in_integers(target, own):
+    if not in_integers(target):
         raise InvalidInput("target", f"{target.name} runs floats", "a target with loihi_fixed")
     if not calibration:
         raise InvalidInput("calibrate", "is empty", "one sample at least")
