@@ -79,7 +79,7 @@ def test_an_answer_is_what_the_service_says(client, service):
     cam = answer.windows[0].sensors["cam"]
     assert cam.contribution == window["sensors"]["cam"]["contribution"]
     assert answer.model.digest == told["model"]["digest"]
-    assert (answer.target, answer.seed, answer.steps) == ("numpy", 5, told["steps"])
+    assert (answer.target, answer.seed, answer.steps) == ("cpu", 5, told["steps"])
     assert answer.contract == told["contract"]
     spikes = answer.spikes["cam_lif"]
     assert spikes.steps.dtype == spikes.neurons.dtype == np.int64
@@ -134,8 +134,8 @@ def test_a_check(client):
 
 def test_what_there_is(client):
     targets = {one.name: one for one in client.targets()}
-    assert targets["numpy"].default
-    assert targets["numpy"].queue.threads == 2
+    assert targets["cpu"].default
+    assert targets["cpu"].queue.threads == 2
     assert not targets["absent"].available
     (model,) = client.models()
     assert model.name == "listening"
