@@ -4,9 +4,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from api.settings import load_settings
+from api.settings import InvalidSettings, load_settings
 from api.targets import make_registry
 from backends.errors import BackendError
+from backends.registry import InvalidTarget
 
 FAILED, NO_CHECKLIST = 1, 2
 """Exit codes: a step did not pass; the target is unknown or has no checklist."""
@@ -17,10 +18,10 @@ def first_run(target: Annotated[str, typer.Argument(help="a target with hardware
 
     Exits with 0 if every step passed, 1 if one did not, 2 where there is nothing to check.
     """
-    registry = make_registry(load_settings())
     try:
+        registry = make_registry(load_settings())
         steps = registry.backend(target).first_run()
-    except BackendError as error:
+    except (BackendError, InvalidSettings, InvalidTarget) as error:
         _fail(str(error), NO_CHECKLIST)
     count, passed = 0, True
     try:

@@ -95,7 +95,7 @@ def _run(parts: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, Any]
 @contextmanager
 def _alone(lock: str) -> Iterator[None]:
     """Wait until no other process of this host uses the board; the caller's deadline ends it."""
-    descriptor = os.open(lock, os.O_CREAT | os.O_RDWR, 0o666)
+    descriptor = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

@@ -74,6 +74,9 @@ def test_a_target_without_a_board_has_no_checklist():
     done = CliRunner().invoke(app, ["first-run", "numpy"])
     assert done.exit_code == 2
     assert "'numpy' runs on no hardware" in done.output
+    done = CliRunner().invoke(app, ["first-run", "nowhere"])
+    assert done.exit_code == 2
+    assert "target 'nowhere' is unknown" in done.output
 
 
 def test_a_network_comes_back_shifted_by_the_adapters_and_measured(backend, extension):
