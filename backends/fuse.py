@@ -168,7 +168,7 @@ def _run(
 ) -> tuple[RunResult, float]:
     """Return the result of a run, and the seconds it took."""
     batch = {
-        node: np.asarray(stacked([encoding.inputs[node] for encoding in encodings]))
+        node: stacked([encoding.inputs[node] for encoding in encodings])
         for node in encodings[0].inputs
     }
     started = time.perf_counter()

@@ -12,7 +12,7 @@ def benchmarks() -> None:
 
 @app.command()
 def service(
-    target: str = typer.Option("numpy", help="Where the requests run."),
+    target: str = typer.Option("cpu", help="Where the requests run."),
     requests: int = typer.Option(5000, min=100, help="Requests of each measurement."),
     growth_requests: int = typer.Option(100_000, min=0, help="Requests to watch the memory over."),
     as_json: bool = typer.Option(False, "--json", help="Print one line of JSON."),

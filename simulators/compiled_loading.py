@@ -22,8 +22,10 @@ from typing import Any
 import llvmlite
 import numba
 from numba.core.registry import cpu_target
-from numba.core.types import Array, float32, float64, int32, int64, uint8, void
+from numba.core.types import Array, boolean, float32, float64, int32, int64, uint8, void
 
+from fusion.lists import use_machine_code
+from simulators import compiled_events
 from simulators.cache_folder import private_folder
 from simulators.compiled_inputs import count_active, list_raster, list_sparse
 from simulators.compiled_run import run
@@ -57,6 +59,7 @@ def load_kernels(cache_dir: Path | None = None) -> None:
             _load_or_compile(base)
         for kernel, _ in kernels():
             kernel.disable_compile()
+        use_machine_code(compiled_events)
         _loaded = True
 
 
@@ -173,6 +176,15 @@ def kernels() -> Iterator[tuple[Any, list[Any]]]:
     yield (
         list_sparse,
         [int64(starts, channels, v, int64, rows, active, v, int64) for v in values],
+    )
+
+    text, numbers = Array(uint8, 1, "C", readonly=True), Array(int64, 1, "C")
+    yield compiled_events.scan_integers, [int64(text, numbers)]
+    events, weights = (Array(kind, 1, "C", readonly=True) for kind in (int32, float32))
+    floats = Array(float32, 1, "C")
+    yield (
+        compiled_events.scan_events,
+        [int64(events, weights, starts, int64, boolean, rows, active, floats)],
     )
 
 

@@ -53,8 +53,9 @@ class Faulty(Program):
         self.sizes = []
 
     def run(self, batch, state=None, record=(), deadline_s=None):
-        self.sizes.append(len(batch["cam"]))
-        if (batch["cam"] == self.poison).any():
+        activity = np.asarray(batch["cam"])
+        self.sizes.append(len(activity))
+        if (activity == self.poison).any():
             raise self.error
         return self.inner.run(batch, state, record, deadline_s)
 
