@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 PYTEST := $(BIN)/python -m pytest -q -n 2
 
-.PHONY: help demo serve test test-all lava drills platforms fuzz test-pythons lint train accuracy accuracy-loihi fuzz-files clean
+.PHONY: help demo serve test test-all lava drills platforms fuzz test-pythons lint train accuracy accuracy-loihi fuzz-files fuzz-api clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -84,6 +84,10 @@ SEED ?= 0
 COUNT ?= 1000
 fuzz-files: $(VENV)/.installed ## damage .nir files and read them: make fuzz-files SEED=n COUNT=n
 	PYTHONPATH=.:tests $(BIN)/python tests/fuzz_files.py --seed $(SEED) --count $(COUNT)
+
+CALLS ?= 50000
+fuzz-api: $(VENV)/.installed ## call the HTTP interface in every way: make fuzz-api SEED=n CALLS=n
+	PYTHONPATH=.:tests $(BIN)/python -m support.fuzz_api --seed $(SEED) --calls $(CALLS)
 
 accuracy-loihi: $(VENV)/.installed ## its accuracy in Loihi's integers: make accuracy-loihi FSDD=DIR NMNIST=DIR
 	$(BIN)/python examples/av_digits/evaluate_loihi.py $(DATA)
