@@ -67,5 +67,11 @@ class InProcessProgram(Program):
         wall_s = time.perf_counter() - started
         steps = next(iter(batch.values())).shape[1]
         return RunResult(
-            trace.outputs, trace.recorded, trace.state, steps, trace.counts, wall_s, energy=None
+            trace.outputs,
+            trace.recorded,
+            trace.state,
+            steps,
+            trace.counts,
+            wall_s,
+            overflows=trace.overflows,
         )

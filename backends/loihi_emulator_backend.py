@@ -1,19 +1,28 @@
-"""The engine of Loihi's integers as a backend: in this process, in NumPy."""
+"""The engines of Loihi's integers as a backend: in this process, in machine code or NumPy."""
 
-import time
-from collections.abc import Collection, Mapping
-
-from backends.base import Backend, Program, RunResult, Violation
+from backends.base import Backend, Program, Violation
+from backends.cpu_backend import why_numba_fails
 from backends.errors import ModelRejected
+from backends.in_process import InProcessProgram
 from backends.loihi import check_loihi, cores_of, integers_of
 from fusion.contract import ExecutionContract
 from fusion.model import FusionModel
 from simulators.loihi import LoihiEngine
-from simulators.trace import Raster, State
+from simulators.loihi_network import LoihiNetwork
 
 
 class LoihiEmulatorBackend(Backend):
-    """Runs the integers of quantised models as the chip would."""
+    """Runs the integers of quantised models as the chip would; records and states are integers.
+
+    Without Numba the readable engine runs them, more slowly, to the same bits.
+    """
+
+    def warm_up(self) -> None:
+        """Load the machine code, or compile it where no earlier start has."""
+        if why_numba_fails() is None:
+            from simulators.compiled_loading import load_kernels  # noqa: PLC0415 (it needs Numba)
+
+            load_kernels()
 
     def check(self, model: FusionModel, contract: ExecutionContract) -> list[Violation]:
         """Return every way in which the model exceeds the target."""
@@ -25,32 +34,17 @@ class LoihiEmulatorBackend(Backend):
         network = integers_of(model)
         if violations or network is None:
             raise ModelRejected(self.target.name, violations)
-        return LoihiEmulatorProgram(LoihiEngine(network))
+        return InProcessProgram(fastest_engine(network))
 
     def cores(self, model: FusionModel, contract: ExecutionContract) -> int | None:  # noqa: ARG002
         """Return the cores of one chip that the model's integers take."""
         return cores_of(model, self.target.capabilities)
 
 
-class LoihiEmulatorProgram(Program):
-    """A network of integers in the emulator; it cannot be broken off, as `NumpyProgram`."""
+def fastest_engine(network: LoihiNetwork) -> LoihiEngine:
+    """Return the engine in machine code where Numba works, else the readable one."""
+    if why_numba_fails() is not None:
+        return LoihiEngine(network)
+    from simulators.loihi_compiled import CompiledLoihiEngine  # noqa: PLC0415 (it needs Numba)
 
-    def __init__(self, engine: LoihiEngine) -> None:
-        self._engine = engine
-
-    def run(
-        self,
-        batch: Mapping[str, Raster],
-        state: State | None = None,
-        record: Collection[str] = (),
-        deadline_s: float | None = None,  # noqa: ARG002 (see the class docstring)
-    ) -> RunResult:
-        """Run the network; see `Program.run`. Records and states are integers."""
-        started = time.perf_counter()
-        trace = self._engine.run(batch, state=state, record=record)
-        wall_s = time.perf_counter() - started
-        steps = next(iter(batch.values())).shape[1]
-        return RunResult(
-            trace.outputs, trace.recorded, trace.state, steps, trace.counts, wall_s,
-            overflows=trace.overflows,
-        )  # fmt: skip
+    return CompiledLoihiEngine(network)

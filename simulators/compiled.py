@@ -14,7 +14,16 @@ from simulators.compiled_lowering import Lowered, lower
 from simulators.compiled_run import run
 from simulators.neurons import Neuron
 from simulators.plan import Plan
-from simulators.trace import Counts, FloatArray, Raster, State, Trace, checked_record, checked_state
+from simulators.trace import (
+    Counts,
+    FloatArray,
+    Raster,
+    State,
+    Trace,
+    checked_record,
+    checked_state,
+    input_shapes,
+)
 
 
 class CompiledEngine:
@@ -42,7 +51,7 @@ class CompiledEngine:
     ) -> Trace:
         """Step the network over the inputs; see `ReferenceEngine.run`."""
         program = self._lowered.program
-        given = given_inputs(self.plan, inputs, self._dtype, program.list_size)
+        given = given_inputs(input_shapes(self.plan), inputs, self._dtype, program.list_size)
         held = self._begin(given.batch, state)
         kept = _Kept(self.plan, self._lowered, record, given)
         counters = np.zeros((given.batch, program.counters), np.int64)

@@ -13,8 +13,8 @@ from fusion.sparse_raster import SparseRaster
 from simulators.compiled_kernels import compiled, what_it_holds
 from simulators.compiled_layout import FINITE, ONES, WORD
 from simulators.compiled_vectors import count_bits, lowest_bit, nonzero_word, pointer_to
-from simulators.plan import Plan
-from simulators.trace import FloatArray, Raster, finite_floats, fitting_rasters, input_shapes
+from simulators.operations import Shape
+from simulators.trace import FloatArray, Raster, finite_floats, fitting_rasters
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +128,17 @@ def list_sparse(
 
 
 def given_inputs(
-    plan: Plan, inputs: Mapping[str, Raster], dtype: np.dtype[np.floating], room: int
+    shapes: Mapping[str, Shape],
+    inputs: Mapping[str, Raster],
+    dtype: np.dtype[np.floating],
+    room: int,
 ) -> Given:
     """Return the active lines of all inputs, with room for more lists behind them.
 
     Raises:
         InvalidInput: as `checked_inputs`, and for a sparse raster whose lists are not in order.
     """
-    checked = fitting_rasters(input_shapes(plan), inputs)
+    checked = fitting_rasters(shapes, inputs)
     batch, steps = next(iter(checked.values())).shape[:2]
     flat = {name: _flat(raster, dtype) for name, raster in checked.items()}
     end = sum(_capacity(raster) for raster in flat.values())

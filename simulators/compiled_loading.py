@@ -22,12 +22,24 @@ from typing import Any
 import llvmlite
 import numba
 from numba.core.registry import cpu_target
-from numba.core.types import Array, boolean, float32, float64, int32, int64, uint8, void
+from numba.core.types import (
+    Array,
+    boolean,
+    float32,
+    float64,
+    int16,
+    int32,
+    int64,
+    uint8,
+    uint32,
+    void,
+)
 
 from fusion.lists import use_machine_code
 from simulators import compiled_events
 from simulators.cache_folder import private_folder
 from simulators.compiled_inputs import count_active, list_raster, list_sparse
+from simulators.compiled_loihi import step_samples
 from simulators.compiled_run import run
 
 _CHECKSUMS = "checksums.json"
@@ -172,6 +184,7 @@ def kernels() -> Iterator[tuple[Any, list[Any]]]:
         list_raster,
         [int64(raster, rows, active, v, int64) for raster in rasters for v in values],
     )
+    yield step_samples, [_loihi_signature()]
     starts, channels = (Array(kind, 1, "C", readonly=True) for kind in (int64, int32))
     yield (
         list_sparse,
@@ -198,4 +211,16 @@ def _run_signature(real: Any) -> Any:
         *(table, int64, int64, int64),
         *(table, numbers, numbers, indices, reals),
         *(reals, state, reals, indices, table, numbers),
+    )
+
+
+def _loihi_signature() -> Any:
+    numbers, table = Array(int64, 1, "C"), Array(int64, 2, "C")
+    decays = Array(uint32, 1, "C")
+    words, indices, registers = Array(int16, 1, "C"), Array(int32, 1, "C"), Array(int32, 2, "C")
+    return void(
+        *(table, table, decays, decays, indices, indices),
+        *(words, numbers, indices, numbers),
+        *(table, indices, indices, int64, int64, int64),
+        *(registers, registers, registers, numbers, indices, Array(int64, 3, "C"), numbers),
     )
