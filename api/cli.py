@@ -90,10 +90,11 @@ def run(
         given = read_inputs(inputs, shelved)
         wanted = record or (["all"] if out else [])
         registry = make_registry(settings)
-        done = run_offline(
-            shelved, given, contract, target or settings.target, registry,
-            record=wanted, quantise=quantise,
-        )  # fmt: skip
+        where = target or settings.target
+        with Console(stderr=True).status(f"running on {where}; its first run may compile it"):
+            done = run_offline(
+                shelved, given, contract, where, registry, record=wanted, quantise=quantise
+            )
         if out is not None:
             _write(out, done)
         _print(done, as_json)
