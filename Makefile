@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 PYTEST := $(BIN)/python -m pytest -q -n 2
 
-.PHONY: help demo serve test test-all lava drills platforms fuzz test-pythons lint train accuracy accuracy-loihi fuzz-files fuzz-api clean
+.PHONY: help demo serve test test-all lava drills platforms fuzz test-pythons lint train accuracy accuracy-loihi fuzz-files fuzz-api bench bench-env clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -91,6 +91,27 @@ fuzz-api: $(VENV)/.installed ## call the HTTP interface in every way: make fuzz-
 
 accuracy-loihi: $(VENV)/.installed ## its accuracy in Loihi's integers: make accuracy-loihi FSDD=DIR NMNIST=DIR
 	$(BIN)/python examples/av_digits/evaluate_loihi.py $(DATA)
+
+PEER ?= jax
+NET ?= fusion
+BATCH ?= 1
+bench: $(VENV)/.installed ## beside a peer, in turn: make bench PEER=jax NET=fusion BATCH=1
+	@$(BIN)/python -m benchmarks peer --peer $(PEER) --net $(NET) --batch $(BATCH)
+
+.venv-bench-%/.installed: benchmarks/peers/requirements/%.txt
+	$(PYTHON) -m venv .venv-bench-$*
+	.venv-bench-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	@touch $@
+
+BENCH_ENV = .venv-bench-$(PEER)/.installed
+ifneq ($(filter snntorch norse spikingjelly sinabs,$(PEER)),)
+BENCH_ENV = .venv-platforms/.installed
+else ifneq ($(filter brian2-%,$(PEER)),)
+BENCH_ENV = $(VENV)/.installed
+else ifeq ($(PEER),lava)
+BENCH_ENV = .venv-lava/.installed
+endif
+bench-env: $(BENCH_ENV) ## make the environment of a peer: make bench-env PEER=jax
 
 clean: ## remove environments and caches
 	rm -rf .venv* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info out

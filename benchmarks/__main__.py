@@ -1,8 +1,22 @@
 """`python -m benchmarks`: one command a benchmark, each of which prints what it measured."""
 
+from enum import StrEnum
+from typing import Annotated
+
 import typer
 
+from benchmarks.peer_process import PeerName, Unavailable
+
 app = typer.Typer(no_args_is_help=True, help=__doc__, add_completion=False)
+
+
+class NetworkName(StrEnum):
+    """The networks of `benchmarks.networks`."""
+
+    FUSION = "fusion"
+    MLP = "mlp"
+    CUBA_4K = "cuba-4k"
+    CUBA_40K = "cuba-40k"
 
 
 @app.callback()
@@ -23,6 +37,27 @@ def service(
 
     figures = measure(target, requests=requests, growth_requests=growth_requests)
     typer.echo(report(figures, as_json=as_json))
+
+
+@app.command()
+def peer(
+    name: Annotated[PeerName, typer.Option("--peer", help="Whom to measure beside the engine.")],
+    net: Annotated[NetworkName, typer.Option(help="What both run.")] = NetworkName.FUSION,
+    batch: Annotated[int, typer.Option(min=1, help="Samples of a run.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
+) -> None:
+    """Run a network on the engine and on a peer in turn: times, ratio, spikes equal or not."""
+    from benchmarks.peer import as_line, measure, print_table  # noqa: PLC0415
+
+    try:
+        figures = measure(name, net, batch)
+    except Unavailable as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
+    if as_json:
+        typer.echo(as_line(figures))
+    else:
+        print_table(figures)
 
 
 if __name__ == "__main__":

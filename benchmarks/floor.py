@@ -1,0 +1,65 @@
+"""The memory floor: how long the weights that spikes ask for take to stream out of the L2 cache.
+
+A weight is reckoned as the number that the contract computes in, and, in a sparse matrix, the four
+bytes that say where it goes. An engine that stores smaller numbers may be faster than this.
+"""
+
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from benchmarks.networks import Network
+from simulators.compiled_weights import SYNAPSES_BELOW
+from simulators.operations import Weights
+
+_L2 = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
+_PASSES, _TIMES = 50, 15
+
+
+def floor_ms(network: Network, synaptic_events: int) -> float:
+    """Return the milliseconds within which L2 can deliver the weights of so many events."""
+    bytes_each = network.plan.float_type.itemsize + 4 * _sparse(network)
+    return synaptic_events * bytes_each / l2_bytes_per_s() * 1e3
+
+
+def _sparse(network: Network) -> bool:
+    """Return whether most weights of the network lie in a matrix of mostly zeros."""
+    connections = [
+        node.operation.connection
+        for node in network.plan.nodes
+        if isinstance(node.operation, Weights)
+    ]
+    pairs = sum(one.n_pre * one.n_post for one in connections)
+    return sum(one.weight.size for one in connections) < SYNAPSES_BELOW * pairs
+
+
+def l2_bytes_per_s() -> float:
+    """Measure how fast one core reads a block of half its L2 cache, again and again."""
+    block = np.ones(_l2_bytes() // 2 // 4, np.float32)
+    _read(block, 1)
+    return block.nbytes * _PASSES / median(_seconds(block) for _ in range(_TIMES))
+
+
+def _l2_bytes() -> int:
+    text = _L2.read_text().strip() if _L2.exists() else "1024K"
+    return int(text.removesuffix("K")) * 1024
+
+
+def _seconds(block: NDArray[np.float32]) -> float:
+    started = time.perf_counter()
+    _read(block, _PASSES)
+    return time.perf_counter() - started
+
+
+@njit(fastmath=True)  # the order of additions is free, so that the sum is vectorised
+def _read(block: NDArray[np.float32], passes: int) -> float:
+    total = np.float32(0)
+    for turn in range(passes):
+        block[0] = turn  # else one pass would do for all
+        for n in range(block.size):
+            total += block[n]
+    return total
