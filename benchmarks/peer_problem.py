@@ -58,6 +58,7 @@ def _population(node: PlanNode) -> Population:
         float(neuron.leak.rate[0]),
         float(neuron.spiking.v_threshold[0]),
         None if synapse is None else float(synapse.rate[0]),
+        1.0 if synapse is None else float(synapse.w_in[0]),
         float(neuron.leak.v_leak[0]),
     )
 

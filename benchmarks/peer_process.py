@@ -26,6 +26,9 @@ _LAST_WORDS_S = 10.0
 class PeerName(StrEnum):
     """Who can be measured."""
 
+    BRIAN2_NUMPY = "brian2-numpy"
+    BRIAN2_CYTHON = "brian2-cython"
+    BRIAN2_STANDALONE = "brian2-standalone"
     SNNTORCH = "snntorch"
     NORSE = "norse"
     SPIKINGJELLY = "spikingjelly"
@@ -60,8 +63,18 @@ class PeerKind:
 
 _TORCH = ".venv-platforms"
 _LAYERED = ("fusion", "mlp")
+
+
+def _brian2(target: str) -> PeerKind:
+    networks = (*_LAYERED, "cuba-4k", "cuba-40k")
+    return PeerKind("brian2_peer.py", ".venv", networks, batches=False, arguments=(target,))
+
+
 PEERS = MappingProxyType(
     {
+        PeerName.BRIAN2_NUMPY: _brian2("numpy"),
+        PeerName.BRIAN2_CYTHON: _brian2("cython"),
+        PeerName.BRIAN2_STANDALONE: _brian2("standalone"),
         PeerName.SNNTORCH: PeerKind("snntorch_peer.py", _TORCH, _LAYERED),
         PeerName.NORSE: PeerKind("norse_peer.py", _TORCH, _LAYERED),
         PeerName.SPIKINGJELLY: PeerKind("spikingjelly_peer.py", _TORCH, _LAYERED),

@@ -25,7 +25,8 @@ Spikes = dict[str, NDArray[np.int64]]
 class Population:
     """LIF neurons: v += rate·(x − v), a spike where v > threshold, v = 0 behind it.
 
-    With `synapse_rate`, x is the current i = i − synapse_rate·i + weighted spikes, plus `bias`.
+    With a `synapse_rate`, v += rate·((bias − v) + i) with the current
+    i += synapse_rate·(synapse_gain·x − i).
     """
 
     name: str
@@ -33,6 +34,7 @@ class Population:
     rate: float
     threshold: float
     synapse_rate: float | None
+    synapse_gain: float
     bias: float
 
 
