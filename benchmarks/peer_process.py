@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -29,6 +29,8 @@ class PeerName(StrEnum):
     BRIAN2_NUMPY = "brian2-numpy"
     BRIAN2_CYTHON = "brian2-cython"
     BRIAN2_STANDALONE = "brian2-standalone"
+    NEST = "nest"
+    LAVA = "lava"
     SNNTORCH = "snntorch"
     NORSE = "norse"
     SPIKINGJELLY = "spikingjelly"
@@ -75,6 +77,14 @@ PEERS = MappingProxyType(
         PeerName.BRIAN2_NUMPY: _brian2("numpy"),
         PeerName.BRIAN2_CYTHON: _brian2("cython"),
         PeerName.BRIAN2_STANDALONE: _brian2("standalone"),
+        PeerName.NEST: PeerKind(
+            "nest_peer.py",
+            ".venv-bench-nest",
+            ("cuba-4k", "cuba-40k"),
+            batches=False,
+            differs="NEST integrates exactly, the engine by forward Euler",
+        ),
+        PeerName.LAVA: PeerKind("lava_peer.py", ".venv", _LAYERED, batches=False),
         PeerName.SNNTORCH: PeerKind("snntorch_peer.py", _TORCH, _LAYERED),
         PeerName.NORSE: PeerKind("norse_peer.py", _TORCH, _LAYERED),
         PeerName.SPIKINGJELLY: PeerKind("spikingjelly_peer.py", _TORCH, _LAYERED),
@@ -121,8 +131,11 @@ def make_environment(peer: PeerName) -> None:
 class PeerProcess:
     """A peer's child process; its answers are lines of JSON."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", folder: Path) -> None:
+    def __init__(
+        self, process: "subprocess.Popen[bytes]", answers: IO[bytes], folder: Path
+    ) -> None:
         self._process = process
+        self._answers = answers
         self._folder = folder
         self.version: str = self._answer()["version"]
 
@@ -143,10 +156,9 @@ class PeerProcess:
         return self._answer()
 
     def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        if not select.select([self._process.stdout], [], [], _ANSWER_S)[0]:
+        if not select.select([self._answers], [], [], _ANSWER_S)[0]:
             raise Unavailable(f"the peer did not answer within {_ANSWER_S:g} s")
-        line = self._process.stdout.readline()
+        line = self._answers.readline()
         if not line:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_LAST_WORDS_S)
@@ -161,23 +173,27 @@ def peer_process(kind: PeerKind, folder: Path) -> Iterator[PeerProcess]:
     """Start a peer on the problem in a folder, on one thread; end it at the end."""
     python = _ROOT / kind.environment / "bin/python"
     script = _ROOT / "benchmarks/peers" / kind.script
-    with (folder / "peer.log").open("wb") as log:
-        process = subprocess.Popen(
-            [python, script, folder, *kind.arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env=_environment(),
-        )
+    receiving, sending = os.pipe()
+    with (folder / "peer.log").open("wb") as log, os.fdopen(receiving, "rb", 0) as answers:
         try:
-            yield PeerProcess(process, folder)
+            process = subprocess.Popen(
+                [python, script, folder, str(sending), *kind.arguments],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=_environment(),
+                pass_fds=(sending,),
+            )
+        finally:
+            os.close(sending)
+        try:
+            yield PeerProcess(process, answers, folder)
         finally:
             process.kill()
             process.wait()
-            for pipe in (process.stdin, process.stdout):
-                assert pipe is not None
-                with contextlib.suppress(BrokenPipeError):
-                    pipe.close()
+            assert process.stdin is not None
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
 
 
 def _environment() -> dict[str, str]:

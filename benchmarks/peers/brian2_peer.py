@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from protocol import Population, Problem, Projection, Spikes, serve
 
-TARGET = sys.argv[2]
+TARGET = sys.argv[3]
 _LIF = "v += rate * (x - v)\nx = 0"
 _CUBA = """current += synapse_rate * (synapse_gain * x - current)
 x = 0

@@ -1,8 +1,9 @@
 """What a peer's process is told and answers; imports nothing of the project, only NumPy.
 
-A process gets a folder with `network.json`, `network.npz` and `inputs.npz`. It builds its network,
-prints a line of JSON, and then obeys the lines of its standard input: `run` runs once and answers
-with the seconds, `spikes` writes the last run's spikes into `spikes.npz`. End of input ends it.
+A process gets a folder with `network.json`, `network.npz` and `inputs.npz`, and a descriptor to
+write answers to as lines of JSON, since libraries print as they please. It builds its network, says
+so, and then obeys the lines of its standard input: `run` runs once and answers with the seconds,
+`spikes` writes the last run's spikes into `spikes.npz`. End of input ends it.
 """
 
 import json
@@ -112,9 +113,7 @@ def load(folder: Path) -> Problem:
 
 def serve(build: Callable[[Problem], Peer], version: str) -> None:
     """Build the network of the folder on the command line and obey standard input."""
-    # Libraries print as they please, so the answers keep a descriptor of their own.
-    with os.fdopen(os.dup(1), "w") as answers:
-        os.dup2(2, 1)
+    with os.fdopen(int(sys.argv[2]), "w") as answers:
 
         def answer(**fields: Any) -> None:
             answers.write(json.dumps(fields) + "\n")
