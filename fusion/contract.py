@@ -17,6 +17,9 @@ from fusion.profiles import PROFILES
 
 __all__ = ["CHOICES", "FLOATS", "PROFILES", "ExecutionContract", "make_contract"]
 
+MAX_DT_S = 1e6
+"""Longest time step in seconds, beyond any use; times stay whole microseconds in 64 bits."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionContract:
@@ -84,11 +87,16 @@ class ExecutionContract:
     exact: bool
 
     def __post_init__(self) -> None:
-        if not (_is_finite(self.dt_s) and self.dt_s > 0):
-            problem = f"{self.dt_s!r} is not a positive time in seconds"
-            raise InvalidContract("contract.dt_s", problem)
+        if not (_is_finite(self.dt_s) and 0 < self.dt_s <= MAX_DT_S):
+            problem = f"{_shown(self.dt_s)} is not a positive time in seconds"
+            raise InvalidContract("contract.dt_s", problem, f"more than 0, at most {MAX_DT_S:g}")
         if not (self.v_min is None or _is_finite(self.v_min)):
-            raise InvalidContract("contract.v_min", f"{self.v_min!r} is not a number", "or null")
+            problem = f"{_shown(self.v_min)} is not a number"
+            raise InvalidContract("contract.v_min", problem, "a number or null")
+        # Whole numbers would be told as such, and JSON holds none beyond 64 bits.
+        object.__setattr__(self, "dt_s", float(self.dt_s))
+        if self.v_min is not None:
+            object.__setattr__(self, "v_min", float(self.v_min))
         for name in CHOICES:
             _check_choice(name, getattr(self, name))
         if self.recurrent_delay_steps == 0 and self.membrane_reads != "old_current":
@@ -124,7 +132,20 @@ FLOATS = ("float64", "float32")
 
 
 def _is_finite(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int beyond every float
+        return False
+
+
+def _shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes out no int of so many digits
+        return "a number of thousands of digits"
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def _check_choice(name: str, value: object) -> None:

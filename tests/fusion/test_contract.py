@@ -75,3 +75,24 @@ def test_the_page_on_the_contract_names_every_value_and_profile():
             assert written in rows[name], (name, value)
     for profile in PROFILES:
         assert f"`{profile}`" in page
+
+
+@pytest.mark.parametrize("field", ["dt_s", "v_min"])
+@pytest.mark.parametrize(
+    "value", [10**400, -(10**5000), float("inf")], ids=["large", "thousands of digits", "infinite"]
+)
+def test_numbers_beyond_every_float_are_refused_by_name(field, value):
+    with pytest.raises(InvalidContract) as caught:
+        make_contract("nir", 1e-3, {field: value})
+    assert caught.value.field == f"contract.{field}"
+    assert len(str(caught.value)) < 200
+
+
+def test_a_step_that_microseconds_cannot_count_is_refused():
+    with pytest.raises(InvalidContract, match="at most 1e"):
+        make_contract("nir", 18446744073710)
+
+
+def test_whole_numbers_are_told_as_floats():
+    contract = make_contract("nir", 1, {"v_min": -(2**70)})
+    assert (type(contract.dt_s), type(contract.v_min)) == (float, float)
