@@ -80,7 +80,6 @@ train: .venv-train/.installed ## train examples/av_digits anew: make train FSDD=
 accuracy: .venv-train/.installed ## its accuracy on speakers left out: make accuracy FSDD=DIR NMNIST=DIR
 	.venv-train/bin/python examples/av_digits/evaluate.py $(DATA)
 
-SEED ?= 0
 COUNT ?= 1000
 fuzz-files: $(VENV)/.installed ## damage .nir files and read them: make fuzz-files SEED=n COUNT=n
 	PYTHONPATH=.:tests $(BIN)/python tests/fuzz_files.py --seed $(SEED) --count $(COUNT)
