@@ -108,11 +108,13 @@ def check_compiler() -> None:
     Raises:
         CannotCompile: if not.
     """
-    from brian2.codegen.cpp_prefs import get_compiler_and_args  # noqa: PLC0415 (see `_imported`)
+    from brian2.codegen import cpp_prefs  # noqa: PLC0415 (see `_imported`)
 
-    _, flags = get_compiler_and_args()
+    _, flags = cpp_prefs.get_compiler_and_args()
     missing = [flag for flag in COMPILER_FLAGS if flag not in flags]
     if missing:
+        # Brian2 would remember the failure as long as the process lives; a full disk does not last.
+        cpp_prefs._compiler_flag_compatibility.clear()
         raise CannotCompile(f"no C++ compiler here takes {' '.join(missing)}")
 
 

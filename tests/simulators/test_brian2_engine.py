@@ -16,7 +16,13 @@ from support.small_graphs import chain, contract, filled, graph
 
 from fusion.errors import InvalidContract, InvalidInput
 from simulators import brian2_codegen, brian2_engine
-from simulators.brian2_codegen import CannotCompile, b2, cache_folder
+from simulators.brian2_codegen import (
+    CannotCompile,
+    b2,
+    cache_folder,
+    check_compiler,
+    preferences,
+)
 from simulators.brian2_engine import Brian2Engine
 from simulators.plan import Plan, make_plan
 from simulators.reference import ReferenceEngine
@@ -173,6 +179,19 @@ def test_without_a_compiler_auto_falls_back_to_numpy_and_says_so(
     assert not differences(engine.run(spikes(2), record=["all"]), expected)
     with pytest.raises(CannotCompile):
         Brian2Engine(plan, codegen="cython", cache_dir=tmp_path)
+
+
+def test_a_compiler_that_failed_once_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    from brian2.codegen import cpp_prefs  # noqa: PLC0415 (after the codegen module has set it up)
+
+    monkeypatch.setattr(cpp_prefs, "_compiler_flag_compatibility", {})
+    with preferences("cython", np.dtype(np.float64)):
+        with monkeypatch.context() as gone:
+            gone.setenv("CC", "/no/such/compiler")
+            gone.setenv("CXX", "/no/such/compiler")
+            with pytest.raises(CannotCompile):
+                check_compiler()
+        check_compiler()
 
 
 def test_compiled_code_goes_into_a_folder_named_by_what_decides_its_bits(
