@@ -1,7 +1,7 @@
 """The application and its factories."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
 from importlib.metadata import version
@@ -13,17 +13,13 @@ from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from api import openapi
+from api.dispatch import KNOWN, Dispatch, known_response
 from api.draining import drain_on_signal
-from api.errors import (
-    ClientGone,
-    NotSupported,
-    QueueFull,
-    make_problem,
-    problem_response,
-    respond,
-)
+from api.errors import make_problem, respond
 from api.logs import configure_logging
 from api.metrics import forget_dead_workers
 from api.middleware import Observed
@@ -33,13 +29,11 @@ from api.oip.routes import make_routes
 from api.routes import catalogue, health
 from api.routes.check import check
 from api.routes.compare import compare
-from api.routes.fuse import fuse
+from api.routes.fuse import Fuse
 from api.service import Service
 from api.settings import Settings, load_settings
 from api.targets import make_registry
-from backends.errors import BackendError, told
-from backends.registry import InvalidTarget, Registry
-from fusion.errors import FusionError
+from backends.registry import Registry
 from fusion.shelf import Shelf
 
 log = structlog.get_logger("snn_fusion")
@@ -81,20 +75,22 @@ def create_app(
     )
     app.state.service = service
     app.state.open_inference = protocol
-    _add_routes(app)
+    hot = {"/v1/fuse": Fuse(service)}
+    _add_routes(app, hot)
     _add_error_handlers(app)
     openapi.install(app)
     paths = {"/docs", "/redoc", "/openapi.json", *app.openapi()["paths"]}
+    # The last one is the outermost.
+    app.add_middleware(Dispatch, hot=hot)
     app.add_middleware(Observed, metrics=service.metrics, paths=paths)
     return app
 
 
-def _add_routes(app: FastAPI) -> None:
-    # Plain Starlette routes: the body stays as it is. `openapi` documents them. A route is found
-    # by trying one after the other, so the one that is asked most comes first.
-    app.add_route("/v1/fuse", fuse, methods=["POST"])
+def _add_routes(app: FastAPI, hot: Mapping[str, ASGIApp]) -> None:
+    # Plain Starlette routes: the body stays as it is. `openapi` documents them.
     app.include_router(catalogue.router)
     app.include_router(health.router)
+    app.router.routes.extend(Route(path, one, methods=["POST"]) for path, one in hot.items())
     app.add_route("/v1/check", check, methods=["POST"])
     app.add_route("/v1/compare", compare, methods=["POST"])
     app.router.routes.extend(make_routes())
@@ -137,16 +133,14 @@ def _lifespan(
 
 
 def _add_error_handlers(app: FastAPI) -> None:
-    for kind in (FusionError, BackendError, InvalidTarget, ClientGone, NotSupported, QueueFull):
+    for kind in KNOWN:
         app.add_exception_handler(kind, _known)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _validation)
 
 
 async def _known(request: Request, error: Exception) -> Response:
-    if isinstance(error, BackendError) and str(error) != told(error):
-        log.warning("target failed", error=str(error))
-    return problem_response(error, notes_of(request))
+    return known_response(error, request.scope)
 
 
 async def _http(request: Request, error: Exception) -> Response:

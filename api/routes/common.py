@@ -1,13 +1,14 @@
 """What the routes share."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from typing import Any, TypeVar
 
 import orjson
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Send
 
 from api.errors import BodyTooLarge, ClientGone
 from api.framing import Body
@@ -21,6 +22,8 @@ _T = TypeVar("_T")
 
 SHORT_TEXT_BYTES = 4096
 """JSON text up to this length is parsed on the event loop."""
+
+_HEADER_LENGTH = HEADER_LENGTH.encode()
 
 
 def service_of(request: Request) -> Service:
@@ -37,25 +40,39 @@ async def read_body(request: Request, max_bytes: int) -> Body:
         BodyTooLarge: as soon as it is known.
         ClientGone: if the caller left while sending it.
     """
-    headers = request.headers
-    announced = headers.get("content-length", "")
-    if announced.isdecimal() and len(announced) < 19 and int(announced) > max_bytes:
+    headers = _headers(request)
+    announced = headers.get(b"content-length", b"")
+    if announced.isdigit() and len(announced) < 19 and int(announced) > max_bytes:
         raise _too_large(max_bytes)
-    chunks, length = [], 0
-    try:
-        async for chunk in request.stream():
-            chunks.append(chunk)
-            length += len(chunk)
-            if length > max_bytes:
-                raise _too_large(max_bytes)
-    except ClientDisconnect:
-        raise ClientGone("the caller closed the connection while sending") from None
     return Body(
-        b"".join(chunks),
-        headers.get("content-type", "").partition(";")[0].strip().lower(),
-        headers.get("content-encoding", "").strip().lower(),
-        headers.get(HEADER_LENGTH),
+        await _content(request.receive, max_bytes),
+        _text(headers, b"content-type").partition(";")[0].strip().lower(),
+        _text(headers, b"content-encoding").strip().lower(),
+        headers[_HEADER_LENGTH].decode("latin-1") if _HEADER_LENGTH in headers else None,
     )
+
+
+def _headers(request: Request) -> dict[bytes, bytes]:
+    """Return the headers by their names in lower case, the first of each name."""
+    return dict(reversed(request.scope["headers"]))
+
+
+def _text(headers: Mapping[bytes, bytes], name: bytes) -> str:
+    return headers.get(name, b"").decode("latin-1")
+
+
+async def _content(receive: Receive, max_bytes: int) -> bytes:
+    chunks, length, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone("the caller closed the connection while sending")
+        chunks.append(message.get("body", b""))
+        length += len(chunks[-1])
+        if length > max_bytes:
+            raise _too_large(max_bytes)
+        more = message.get("more_body", False)
+    return b"".join(chunks)
 
 
 def _too_large(max_bytes: int) -> BodyTooLarge:
@@ -93,6 +110,14 @@ async def answer(request: Request, job: Job) -> Reply:
     asked = Asked(job, notes_of(request).request_id, copy_context())
     running = lane.join(job.key, asked)
     return await outcome(running, request, job.target.name, job.end, job.deadline_s)
+
+
+async def send_reply(send: Send, reply: Reply) -> None:
+    """Send a reply whole."""
+    headers = [(name.lower().encode(), text.encode()) for name, text in reply.headers.items()]
+    headers.append((b"content-length", b"%d" % len(reply.content)))
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.content})
 
 
 def json_reply(content: object, status: int = 200) -> Response:

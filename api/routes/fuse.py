@@ -1,20 +1,30 @@
-"""`POST /v1/fuse`: the hot path, on the raw body."""
+"""`POST /v1/fuse`: the hot path, from the raw body to the raw reply."""
 
 import time
 from functools import partial
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from api.notes import notes_of
-from api.routes.common import answer, parsed, read_body, service_of
+from api.routes.common import answer, parsed, read_body, send_reply
+from api.service import Service
 
 
-async def fuse(request: Request) -> Response:
-    """Answer one fuse request."""
-    started = time.perf_counter()
-    service, notes = service_of(request), notes_of(request)
-    body = await read_body(request, service.settings.max_body_bytes)
-    job = await parsed(request, body, partial(service.prepare, body, started, notes.tell))
-    reply = await answer(request, job)
-    return Response(reply.content, headers=reply.headers)
+class Fuse:
+    """Answers fuse requests, as an ASGI application of its own.
+
+    Args:
+        service: what all requests share.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102
+        started = time.perf_counter()
+        request = Request(scope, receive)
+        service, notes = self._service, notes_of(request)
+        body = await read_body(request, service.settings.max_body_bytes)
+        job = await parsed(request, body, partial(service.prepare, body, started, notes.tell))
+        await send_reply(send, await answer(request, job))
