@@ -33,6 +33,7 @@ from api.routes.fuse import Fuse
 from api.service import Service
 from api.settings import Settings, load_settings
 from api.targets import make_registry
+from api.vitals import watch_vitals
 from backends.registry import Registry
 from fusion.shelf import Shelf
 
@@ -116,11 +117,13 @@ def _lifespan(
         """Compile in the background, so that probes are answered meanwhile; close at the end."""
         if own_signals:
             drain_on_signal(service.health, service.settings.drain_s)
+        vitals = asyncio.create_task(watch_vitals(service.metrics, service.targets))
         warm_up = service.housekeeping.submit(service.warm_up)
         try:
             yield
         finally:
             service.health.drain()
+            vitals.cancel()
             warm_up.cancel()
             protocol.close()
             try:

@@ -18,6 +18,7 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from api.memory import MemoryCollector
 from backends.fuse import FusedAnswer
 from fusion.quality import Quality
 
@@ -31,6 +32,8 @@ BUCKETS_S = (
 REQUEST_BUCKETS_S = tuple(sorted({*BUCKETS_S, *(round(0.0003 * 1.19**n, 6) for n in range(36))}))
 """At most a fifth apart from 0.3 to 120 ms, where a percentile of requests is to be read."""
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+Mode = Literal["livesum", "livemax", "mostrecent"]
+"""How a gauge's values of several processes become one."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 MEMORY = 0.9
 """Weight of the past in the exponential average of the quality."""
@@ -72,8 +75,13 @@ class Metrics:
         self.synaptic_events = make.counter(
             "synaptic_events", "Synapses that carried activity", *place
         )
-        self.outside_events = make.counter(
-            "outside_window_events", "Events behind the window's end", "model", "sensor"
+        self.dropped_events = make.counter(
+            "dropped_events", "Sensor events behind the window's end", "model", "sensor"
+        )
+        self.restarts = make.counter(
+            "backend_restarts",
+            "Child processes that took the place of one that broke off",
+            "target",
         )
         shadowed = (*place, "shadow")
         self.shadow = make.counter(
@@ -88,6 +96,16 @@ class Metrics:
         self.pending = make.gauge(
             "pending_requests", "Requests that wait for or run on a target", "livesum", "target"
         )
+        self.loop_lag = make.histogram(
+            "event_loop_lag_seconds", "How late the event loop was to wake up a sleeper"
+        )
+        self.open_fds = make.gauge("open_fds", "Open file descriptors", "livesum")
+        self.max_fds = make.gauge("max_fds", "File descriptors that may be open", "livesum")
+        self.resident = make.gauge("resident_memory_bytes", "Resident memory", "livesum")
+        self.start_time = make.gauge(
+            "start_time_seconds", "When the newest process started, since the epoch", "livemax"
+        )
+        registry.register(MemoryCollector())
         self._gauges = {
             part: make.gauge(
                 f"fusion_quality_{part}",
@@ -116,7 +134,7 @@ class Metrics:
             self._observe_quality(model, target, window.quality, place)
             for sensor, report in window.reports.items():
                 place.events.inc(report.events)
-                place.outside(sensor).inc(report.outside)
+                place.dropped(sensor).inc(report.outside)
         place.spikes.inc(sum(answer.counts.spikes.values()))
         place.synaptic_events.inc(answer.counts.synaptic_events)
         place.run_seconds.observe(answer.run_s)
@@ -131,7 +149,7 @@ class Metrics:
                 self.run_seconds.labels(model, target),
                 self.queue_seconds.labels(target),
                 {part: gauge.labels(model, target) for part, gauge in self._gauges.items()},
-                cache(partial(self.outside_events.labels, model)),
+                cache(partial(self.dropped_events.labels, model)),
             )
         return self._places[model, target]
 
@@ -156,6 +174,7 @@ class Metrics:
             return generate_latest(self._registry)
         every = CollectorRegistry()
         MultiProcessCollector(every, folder)  # type: ignore[no-untyped-call]
+        every.register(MemoryCollector())
         return generate_latest(every)
 
 
@@ -169,7 +188,7 @@ class _Place:
     run_seconds: Histogram
     queue_seconds: Histogram
     quality: Mapping[str, Gauge]
-    outside: Callable[[str], Counter]
+    dropped: Callable[[str], Counter]
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,9 +206,7 @@ class _Maker:
         name = f"snn_fusion_{name}"
         return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
 
-    def gauge(
-        self, name: str, text: str, mode: Literal["livesum", "mostrecent"], *labels: str
-    ) -> Gauge:
+    def gauge(self, name: str, text: str, mode: Mode, *labels: str) -> Gauge:
         name = f"snn_fusion_{name}"
         return Gauge(name, text, labels, registry=self.registry, multiprocess_mode=mode)
 

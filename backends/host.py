@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import weakref
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -94,6 +94,7 @@ class ChildHost:
         self._numbers = itertools.count()
         self._parts: dict[int, Any] = {}
         self._child: _Child | None = None
+        self._lost = False
         self._opened: set[int] = set()
         self._unwanted: deque[int] = deque()
 
@@ -165,12 +166,15 @@ class ChildHost:
         """Return a living child that holds no unwanted programs."""
         if self._child is not None and not self._child.alive():
             _log.warning("%s: the child process has ended, starting another", self.name)
-            self._stop()
+            self._lose()
         if self._child is None:
             try:
                 self._child = _Child(self._command, self._environment, self._shares_memory)
             except OSError as error:
                 raise RunFailed(f"target {self.name!r} cannot start its child: {error}") from None
+            if self._lost:
+                _count_restart(self.name)
+            self._lost = False
             with self._watched(self._child, self._start_s):
                 reply = self._child.wire.receive(time.monotonic() + self._start_s)
                 self._checked(reply)
@@ -202,16 +206,16 @@ class ChildHost:
         except tuple(_TYPED.values()):
             raise
         except TimeoutError:
-            self._stop()
+            self._lose()
             raise RunTimeout(self.name, deadline_s) from None
         except BrokenWire as error:
-            self._stop()
+            self._lose()
             raise RunFailed(f"target {self.name!r} broke off: {error}{child.tail.text()}") from None
         except RunFailed as error:
-            self._stop()
+            self._lose()
             raise RunFailed(f"{error}{child.tail.text()}") from None
         except BaseException:
-            self._stop()
+            self._lose()
             raise
 
     def _checked(self, reply: Any) -> Any:
@@ -224,11 +228,31 @@ class ChildHost:
             raise _TYPED[error["kind"]](error["field"], error["problem"], error["nearest"])
         raise RunFailed(f"target {self.name!r} failed: {error['kind']}: {error['text']}")
 
+    def _lose(self) -> None:
+        """End a child that broke off, so that the next one counts as a restart."""
+        self._lost = True
+        self._stop()
+
     def _stop(self) -> None:
         child, self._child = self._child, None
         self._opened.clear()
         if child is not None:
             child.stop()
+
+
+_restarts: Counter[str] = Counter()
+_restarts_lock = threading.Lock()
+
+
+def restarts() -> Mapping[str, int]:
+    """Return target → children of this process that took the place of one that broke off."""
+    with _restarts_lock:
+        return dict(_restarts)
+
+
+def _count_restart(target: str) -> None:
+    with _restarts_lock:
+        _restarts[target] += 1
 
 
 class _Child:

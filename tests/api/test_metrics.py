@@ -1,13 +1,14 @@
 import os
 import subprocess
 import sys
+import time
 from itertools import pairwise
 
 import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 from support.api_models import CAM_EVENTS, body
-from support.api_server import running
+from support.api_server import running, until
 
 from api.metrics import REQUEST_BUCKETS_S, forget_dead_workers
 from api.settings import load_settings
@@ -82,6 +83,27 @@ def test_a_p95_of_ten_milliseconds_can_be_read(fresh):
 def test_durations_are_told_to_a_fifth_from_a_third_of_a_millisecond_to_an_eighth_of_a_second():
     edges = [edge for edge in REQUEST_BUCKETS_S if 0.0003 <= edge <= 0.12]
     assert all(after <= 1.2 * before for before, after in pairwise(edges))
+
+
+def test_events_behind_the_window_are_counted_by_sensor(fresh):
+    def seen():
+        return fresh.metric("snn_fusion_dropped_events_total", model="listening", sensor="cam")
+
+    before = seen()
+    late = {"times_us": [1000, 300_000, 400_000], "channels": [0, 1, 2]}
+    fresh.fuse({"sensors": {"cam": {"events": late}}})
+    assert seen() == before + 2
+
+
+def test_the_process_tells_of_itself(fresh):
+    until(lambda: fresh.metric("snn_fusion_event_loop_lag_seconds_count") > 0)
+    assert 0 < fresh.metric("snn_fusion_open_fds") < fresh.metric("snn_fusion_max_fds")
+    assert fresh.metric("snn_fusion_resident_memory_bytes") > 2**20
+    assert 1.7e9 < fresh.metric("snn_fusion_start_time_seconds") <= time.time()
+    assert (
+        'snn_fusion_backend_restarts_total{target="brian2"} 0.0'
+        in fresh.client.get("/metrics").text
+    )
 
 
 def test_what_callers_make_up_never_becomes_a_label(fresh):

@@ -5,6 +5,7 @@ import signal
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import httpx
 import pytest
@@ -129,6 +130,8 @@ def test_a_child_that_is_killed_costs_one_request_at_most(shelf_dir):
         again = server.fuse(body(target="brian2"))
         assert again.status_code in (200, 502)
         assert answer_of(server.fuse(body(target="brian2"))) == first
+        restarted = partial(server.metric, "snn_fusion_backend_restarts_total", target="brian2")
+        until(lambda: restarted() == 1)
         last = registry.backend("brian2")._host.pid
     with pytest.raises(ProcessLookupError):
         os.kill(last, 0)

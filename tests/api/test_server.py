@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -132,6 +133,36 @@ def test_two_processes_share_their_metrics_and_leave_no_orphan(shelf_dir, tmp_pa
         lines = stop(started)
         assert not folder.exists()
         assert len({line.get("request_id") for line in lines if "route" in line}) >= sent
+
+
+def test_what_a_killed_worker_counted_stays_and_what_it_held_does_not(shelf_dir, tmp_path):
+    with process(shelf_dir, tmp_path, WORKERS=2) as (started, client):
+        wait_until_ready(started, client)
+        (folder,) = tmp_path.glob("snn-fusion-metrics-*")
+
+        def told(name, **labels):
+            with httpx.Client(base_url=client.base_url, timeout=60) as another:
+                return metric(another.get("/metrics").text, name, **labels)
+
+        def workers():
+            return {int(path.stem.rpartition("_")[2]) for path in folder.glob("gauge_livesum_*")}
+
+        until(lambda: len(workers()) == 2)
+        for _ in range(5):
+            assert client.post("/v1/fuse", json=body()).status_code == 200
+        assert told("snn_fusion_requests_total", route="/v1/fuse") == 5
+        before = workers()
+        born = told("snn_fusion_start_time_seconds")
+        os.kill(min(before), signal.SIGKILL)
+        until(lambda: len(workers()) == 2 and workers() != before)
+        until(lambda: told("snn_fusion_start_time_seconds") > born)
+        assert told("snn_fusion_requests_total", route="/v1/fuse") == 5
+        assert told("snn_fusion_max_fds") == 2 * resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        assert told("snn_fusion_pending_requests") == 0
+        with httpx.Client(base_url=client.base_url, timeout=60) as another:
+            assert another.post("/v1/fuse", json=body()).status_code == 200
+        assert told("snn_fusion_requests_total", route="/v1/fuse") == 6
+        assert told("snn_fusion_request_duration_seconds_count", route="/v1/fuse") == 6
 
 
 def test_the_environment_alone_describes_an_application(shelf_dir):
