@@ -4,7 +4,11 @@ FusionError
 ├── InvalidInput     what the caller sent (events, samples, rasters, choices)
 ├── InvalidModel     a model: its graph, its manifest or its container
 ├── InvalidContract  an execution contract that misses a choice or holds an impossible one
-└── NotLoaded        a model that was taken off the shelf
+├── NotLoaded        a model that was taken off the shelf
+├── Conflict         a change that contradicts what is stored
+└── StoreFailed      stored models cannot be read or written now
+    ├── StoreFull    there is no room for what is to be stored
+    └── Damaged      what is stored is not what was stored
 
 Each names the place (`field`), says what is wrong there, and where one is known, the nearest thing
 that would work. The domain knows no HTTP: `api` maps exceptions to statuses in one table.
@@ -44,6 +48,22 @@ class InvalidContract(FusionError):
 
 class NotLoaded(FusionError):
     """The model was unloaded, and has to be loaded before it can be used."""
+
+
+class Conflict(FusionError):
+    """A change contradicts what is stored: a version that exists with other content, for one."""
+
+
+class StoreFailed(FusionError):
+    """Stored models cannot be read or written now."""
+
+
+class StoreFull(StoreFailed):
+    """There is no room for what is to be stored."""
+
+
+class Damaged(StoreFailed):
+    """What is stored is not what was stored, so it is not used."""
 
 
 def in_words(error: BaseException) -> str:

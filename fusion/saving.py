@@ -33,7 +33,7 @@ def save_model(model: FusionModel, path: Path, samples: Path | None = None) -> N
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as place:
         made = Path(place) / path.name
         if path.suffix == ".zip":
-            made.write_bytes(_zipped(files))
+            made.write_bytes(archive(files))
         else:
             for name, content in files.items():
                 (made / name).parent.mkdir(parents=True, exist_ok=True)
@@ -52,9 +52,16 @@ def _samples(folder: Path | None) -> Mapping[str, bytes]:
     }
 
 
-def _zipped(files: Mapping[str, bytes]) -> bytes:
+def archive(files: Mapping[str, bytes], *, deflated: bool = True) -> bytes:
+    """Return files as a zip; the same files give the same bytes.
+
+    Args:
+        files: name → content.
+        deflated: False spares the time of compressing, which numbers of a graph hardly yield to.
+    """
+    how = zipfile.ZIP_DEFLATED if deflated else zipfile.ZIP_STORED
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(out, "w", how) as made:
+        for name in sorted(files):
+            made.writestr(zipfile.ZipInfo(name), files[name], how)
     return out.getvalue()
