@@ -18,10 +18,7 @@ from starlette.types import ASGIApp
 
 from api import openapi
 from api.dispatch import KNOWN, Dispatch, known_response
-from api.draining import drain_on_signal
 from api.errors import make_problem, respond
-from api.logs import configure_logging
-from api.metrics import forget_dead_workers
 from api.middleware import Observed
 from api.notes import notes_of
 from api.oip.inference import OpenInference
@@ -31,7 +28,7 @@ from api.routes.check import check
 from api.routes.compare import compare
 from api.routes.fuse import Fuse
 from api.service import Service
-from api.settings import Settings, load_settings
+from api.settings import Settings
 from api.targets import make_registry
 from api.vitals import watch_vitals
 from backends.registry import Registry
@@ -46,7 +43,7 @@ def create_app(
     registry: Registry | None = None,
     shelf: Shelf | None = None,
     metrics_registry: CollectorRegistry | None = None,
-    own_signals: bool = False,
+    warm_first: bool = False,
 ) -> FastAPI:
     """Return the application.
 
@@ -55,7 +52,7 @@ def create_app(
         registry: the targets; by default those that the settings name.
         shelf: the models; by default those that the settings name.
         metrics_registry: where metrics are registered; by default a new one.
-        own_signals: whether the process is the server's own, so that signals may be caught.
+        warm_first: whether to compile the models before anything is answered, not beside it.
 
     Raises:
         InvalidSettings: if the settings name a target or model that does not exist.
@@ -72,7 +69,7 @@ def create_app(
         title="SNN Fusion",
         version=version("snn-fusion"),
         description="Sensor events and a spiking network in, the fused answer out.",
-        lifespan=_lifespan(service, protocol, own_signals),
+        lifespan=_lifespan(service, protocol, warm_first),
     )
     app.state.service = service
     app.state.open_inference = protocol
@@ -97,28 +94,16 @@ def _add_routes(app: FastAPI, hot: Mapping[str, ASGIApp]) -> None:
     app.router.routes.extend(make_routes())
 
 
-def serve_app(settings: Settings) -> FastAPI:
-    """Return the application of a server process, with the process's logging set up."""
-    configure_logging(settings)
-    forget_dead_workers()
-    return create_app(settings, own_signals=True)
-
-
-def from_environment() -> FastAPI:
-    """Return the application that the environment describes: `uvicorn --factory` starts here."""
-    return serve_app(load_settings())
-
-
 def _lifespan(
-    service: Service, protocol: OpenInference, own_signals: bool
+    service: Service, protocol: OpenInference, warm_first: bool
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        """Compile in the background, so that probes are answered meanwhile; close at the end."""
-        if own_signals:
-            drain_on_signal(service.health, service.settings.drain_s)
+        """Compile, if need be in the background, so that probes are answered; close at the end."""
         vitals = asyncio.create_task(watch_vitals(service.metrics, service.targets))
         warm_up = service.housekeeping.submit(service.warm_up)
+        while warm_first and not (warm_up.done() or service.health.draining):
+            await asyncio.wait((warm_up,), timeout=0.1)
         try:
             yield
         finally:

@@ -60,7 +60,9 @@ def serve(
 
     chosen = {"port": port, "host": host, "workers": workers, "target": target}
     with plain_errors():
-        start(load_settings(**{name: value for name, value in chosen.items() if value is not None}))
+        settings = load_settings(**{k: value for k, value in chosen.items() if value is not None})
+        exit_code = start(settings)
+    raise typer.Exit(exit_code)
 
 
 @app.command()

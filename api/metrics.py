@@ -1,11 +1,9 @@
 """Prometheus metrics, observed once per request; right with several worker processes, too."""
 
 import os
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path
 from threading import Lock
 from typing import Literal
 
@@ -19,11 +17,9 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from api.memory import MemoryCollector
+from api.metrics_files import MULTIPROCESS_DIR
 from backends.fuse import FusedAnswer
 from fusion.quality import Quality
-
-MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
-"""Variable under which prometheus_client finds the files that worker processes share."""
 
 BUCKETS_S = (
     *(0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25),
@@ -93,6 +89,9 @@ class Metrics:
         self.shadow_dropped = make.counter(
             "shadow_dropped", "Sampled requests not run again because the shadow was busy"
         )
+        self.cut_connections = make.counter(
+            "cut_connections", "Connections ended because of a limit, by what exceeded it", "why"
+        )
         self.pending = make.gauge(
             "pending_requests", "Requests that wait for or run on a target", "livesum", "target"
         )
@@ -139,6 +138,10 @@ class Metrics:
         place.synaptic_events.inc(answer.counts.synaptic_events)
         place.run_seconds.observe(answer.run_s)
         place.queue_seconds.observe(queue_s)
+
+    def cut(self, why: str) -> None:
+        """Count a connection that was ended because of a limit."""
+        self.cut_connections.labels(why).inc()
 
     def _place(self, model: str, target: str) -> "_Place":
         if (model, target) not in self._places:
@@ -209,20 +212,3 @@ class _Maker:
     def gauge(self, name: str, text: str, mode: Mode, *labels: str) -> Gauge:
         name = f"snn_fusion_{name}"
         return Gauge(name, text, labels, registry=self.registry, multiprocess_mode=mode)
-
-
-def forget_dead_workers(environ: Mapping[str, str] = os.environ) -> None:
-    """Delete the live gauges of worker processes that are gone; counters stay, they did count."""
-    folder = environ.get(MULTIPROCESS_DIR)
-    for path in _live_files(Path(folder)) if folder else ():
-        pid = int(path.stem.rpartition("_")[2])
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            path.unlink(missing_ok=True)
-        except PermissionError:
-            continue
-
-
-def _live_files(folder: Path) -> Iterable[Path]:
-    return [path for path in folder.glob("gauge_live*.db") if re.search(r"_\d+$", path.stem)]

@@ -1,62 +1,33 @@
-"""The server: uvicorn with one or several worker processes."""
+"""The server: a supervisor, and one or several worker processes on one listening socket."""
 
-import os
+import resource
 import socket
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
 
-import uvicorn
-from uvicorn.supervisors import Multiprocess
-
-from api.app import serve_app
 from api.logs import configure_logging
-from api.metrics import MULTIPROCESS_DIR
+from api.metrics_files import shared_metrics
 from api.settings import Settings
-from api.targets import check_names, make_registry
-from fusion.shelf import Shelf
+from api.supervisor import Supervisor
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; running requests then finish, within `shutdown_s`.
 
+    Returns:
+        0 if it ended because it was told to; else the exit code of a worker that could not start,
+        and the log says why.
+
     Raises:
-        InvalidSettings: if the settings name a target or model that does not exist.
-        InvalidTarget: if a target's file is wrong.
         OSError: if the address cannot be bound.
     """
     configure_logging(settings)
-    check_names(
-        settings, make_registry(settings), Shelf(settings.models_dir, settings.model_limits)
-    )
-    config = make_config(settings)
-    with _listening(settings.host, settings.port) as listener:
-        if settings.workers == 1:
-            uvicorn.Server(config).run([listener])
-            return
-        with _shared_metrics():
-            Multiprocess(config, [listener]).run()
-
-
-def make_config(settings: Settings) -> uvicorn.Config:
-    """Return uvicorn's configuration; logging is ours, the access log the middleware's."""
-    return uvicorn.Config(
-        partial(serve_app, settings),
-        factory=True,
-        host=settings.host,
-        port=settings.port,
-        workers=settings.workers,
-        loop="uvloop",
-        http="httptools",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=settings.shutdown_s,
-        timeout_worker_healthcheck=30,  # a loaded machine is no reason to kill a worker
-    )
+    _allow_files()
+    with ExitStack() as stack:
+        listener = stack.enter_context(_listening(settings.host, settings.port))
+        if settings.workers > 1:
+            stack.enter_context(shared_metrics())
+        return Supervisor(settings, listener).run()
 
 
 @contextmanager
@@ -66,18 +37,7 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         yield listener
 
 
-@contextmanager
-def _shared_metrics() -> Iterator[None]:
-    """Give worker processes a folder for their metrics, empty now and gone at the end."""
-    given = os.environ.get(MULTIPROCESS_DIR)
-    if given is not None:
-        for left_over in Path(given).glob("*.db"):
-            left_over.unlink()
-        yield
-        return
-    with tempfile.TemporaryDirectory(prefix="snn-fusion-metrics-") as folder:
-        os.environ[MULTIPROCESS_DIR] = folder
-        try:
-            yield
-        finally:
-            del os.environ[MULTIPROCESS_DIR]
+def _allow_files() -> None:
+    """Have as many open files as this process may; every connection is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -62,7 +62,14 @@ class Settings(BaseSettings):
         shadow_target: target on which a share of the live requests is run again; by default none.
         shadow_share: that share.
         drain_s: seconds to go on serving, not ready, after a request to stop.
+        linger_s: seconds that idle connections then stay open, so that a request that is on its way
+            is answered; the reply asks the client to go on over another connection.
         shutdown_s: seconds that running requests then have to finish.
+        max_connections: open connections of one server process; one more is refused at once.
+        head_s: seconds in which the head of a request has to arrive.
+        transfer_s: seconds after which a request's body must have come, and a reply be taken, by at
+            least 500 bytes each.
+        keep_alive_s: seconds that a connection may wait for its next request.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
@@ -104,7 +111,12 @@ class Settings(BaseSettings):
     shadow_target: str | None = None
     shadow_share: float = Field(default=0.01, ge=0, le=1, allow_inf_nan=False)
     drain_s: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    linger_s: float = Field(default=5.0, ge=0, allow_inf_nan=False)
     shutdown_s: int = Field(default=30, ge=1)
+    max_connections: int = Field(default=10_000, ge=1)
+    head_s: float = Field(default=20.0, gt=0, allow_inf_nan=False)
+    transfer_s: float = Field(default=20.0, gt=0, allow_inf_nan=False)
+    keep_alive_s: float = Field(default=75.0, gt=0, allow_inf_nan=False)
 
     @property
     def model_limits(self) -> ModelLimits:

@@ -1,6 +1,3 @@
-import os
-import subprocess
-import sys
 import time
 from itertools import pairwise
 
@@ -10,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.api_models import CAM_EVENTS, body
 from support.api_server import running, until
 
-from api.metrics import REQUEST_BUCKETS_S, forget_dead_workers
+from api.metrics import REQUEST_BUCKETS_S
 from api.settings import load_settings
 
 
@@ -118,15 +115,3 @@ def test_what_callers_make_up_never_becomes_a_label(fresh):
     assert "MADEUP" not in text
     assert fresh.metric("snn_fusion_requests_total", route="unmatched") >= 3
     assert list(text_string_to_metric_families(text))
-
-
-def test_live_gauges_of_dead_workers_are_forgotten_and_counters_kept(tmp_path):
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    mine = [f"{kind}_{os.getpid()}.db" for kind in ("gauge_livesum", "counter")]
-    for name in (*mine, f"gauge_livesum_{ended.pid}.db", f"counter_{ended.pid}.db"):
-        (tmp_path / name).touch()
-    forget_dead_workers({"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)})
-    left = {path.name for path in tmp_path.iterdir()}
-    assert left == {*mine, f"counter_{ended.pid}.db"}
-    forget_dead_workers({})

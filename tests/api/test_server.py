@@ -15,9 +15,12 @@ import pytest
 from support.api_models import CAM_EVENTS, body
 from support.api_server import metric, until
 
-START = (
-    "from api.server import serve; from api.settings import load_settings; serve(load_settings())"
-)
+START = """
+import sys
+from api.server import serve
+from api.settings import load_settings
+sys.exit(serve(load_settings()))
+"""
 
 
 def free_port():
@@ -29,7 +32,13 @@ def free_port():
 def process(shelf_dir, temporary=None, **settings):
     """Start a server; yields it with a client; kills it if the test left it running."""
     port = free_port()
-    chosen = {"ENV": "production", "PORT": port, "HOST": "127.0.0.1", "MODELS_DIR": shelf_dir}
+    chosen = {
+        "ENV": "production",
+        "PORT": port,
+        "HOST": "127.0.0.1",
+        "MODELS_DIR": shelf_dir,
+        "LINGER_S": 0,
+    }
     environment = {f"SNN_FUSION_{key}": str(value) for key, value in {**chosen, **settings}.items()}
     if temporary is not None:
         environment["TMPDIR"] = str(temporary)
@@ -163,15 +172,6 @@ def test_what_a_killed_worker_counted_stays_and_what_it_held_does_not(shelf_dir,
             assert another.post("/v1/fuse", json=body()).status_code == 200
         assert told("snn_fusion_requests_total", route="/v1/fuse") == 6
         assert told("snn_fusion_request_duration_seconds_count", route="/v1/fuse") == 6
-
-
-def test_the_environment_alone_describes_an_application(shelf_dir):
-    code = "from api.app import from_environment; print(from_environment().title)"
-    environment = {**os.environ, "SNN_FUSION_MODELS_DIR": str(shelf_dir), "PYTHONWARNINGS": "error"}
-    made = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
-    assert made.stdout == "SNN Fusion\n"
 
 
 @pytest.mark.parametrize(
