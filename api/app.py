@@ -102,6 +102,7 @@ def _lifespan(
         """Compile, if need be in the background, so that probes are answered; close at the end."""
         vitals = asyncio.create_task(watch_vitals(service.metrics, service.targets))
         warm_up = service.housekeeping.submit(service.warm_up)
+        await service.shared.open()
         while warm_first and not (warm_up.done() or service.health.draining):
             await asyncio.wait((warm_up,), timeout=0.1)
         try:
@@ -111,6 +112,7 @@ def _lifespan(
             vitals.cancel()
             warm_up.cancel()
             protocol.close()
+            await service.shared.close()
             try:
                 async with asyncio.timeout(service.settings.shutdown_s):
                     await asyncio.to_thread(service.close)

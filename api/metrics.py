@@ -28,7 +28,7 @@ BUCKETS_S = (
 REQUEST_BUCKETS_S = tuple(sorted({*BUCKETS_S, *(round(0.0003 * 1.19**n, 6) for n in range(36))}))
 """At most a fifth apart from 0.3 to 120 ms, where a percentile of requests is to be read."""
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
-Mode = Literal["livesum", "livemax", "mostrecent"]
+Mode = Literal["livesum", "livemax", "livemin", "mostrecent"]
 """How a gauge's values of several processes become one."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 MEMORY = 0.9
@@ -91,6 +91,14 @@ class Metrics:
         )
         self.cut_connections = make.counter(
             "cut_connections", "Connections ended because of a limit, by what exceeded it", "why"
+        )
+        self.redis_up = make.gauge(
+            "redis_up", "1 while every worker process can use Redis", "livemin"
+        )
+        self.redis_errors = make.counter(
+            "redis_errors",
+            "Calls of Redis that failed: late, connection, refused, response",
+            "kind",
         )
         self.pending = make.gauge(
             "pending_requests", "Requests that wait for or run on a target", "livesum", "target"

@@ -19,6 +19,7 @@ ROOM_BYTES = {
     "counter": 2**20,
     "gauge_livesum": 2**18,
     "gauge_livemax": 2**18,
+    "gauge_livemin": 2**18,
     "gauge_mostrecent": 2**18,
 }
 """Kind of a worker's file → its size; labels are bounded, so this is more than enough."""

@@ -265,7 +265,7 @@ class SamplesReply(TypedDict):
 
 
 class HealthReply(TypedDict):
-    """The answer to a probe; `reasons` says why it is not `ok`."""
+    """The answer to a probe; `reasons` says why it is not `ok`, `problems` what else is wrong."""
 
     ok: bool
     reasons: list[str]

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 
 from api.logs import configure_logging
 from api.metrics_files import shared_metrics
+from api.redis.embedded import shared_redis
 from api.settings import Settings
 from api.supervisor import Supervisor
 
@@ -27,7 +28,8 @@ def serve(settings: Settings) -> int:
         listener = stack.enter_context(_listening(settings.host, settings.port))
         if settings.workers > 1:
             stack.enter_context(shared_metrics())
-        return Supervisor(settings, listener).run()
+        shared = stack.enter_context(shared_redis(settings))
+        return Supervisor(shared, listener).run()
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from api.intake import Parsed, parse, read_recordings
 from api.job import Asked, Job, Reply, Window
 from api.lanes import Lane
 from api.metrics import Metrics
+from api.redis.shared import Shared
 from api.requests import FuseRequest
 from api.running import Runner
 from api.settings import Settings
@@ -62,6 +63,7 @@ class Service:
         self.registry = registry
         self.shelf = shelf
         self.metrics = Metrics(metrics_registry)
+        self.shared = Shared(settings, self.metrics)
         self.health = Health()
         self.programs = ProgramCache(registry, settings.programs)
         names = settings.targets or tuple(registry.targets)

@@ -4,12 +4,15 @@ Precedence, highest first: what the caller passes (command-line options), the en
 (`SNN_FUSION_` and the field's name in capitals), the defaults below.
 """
 
+import os
+import tempfile
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from api.redis.url import check_url
 from backends.base import SizeLimits
 from backends.cpu_backend import default_target
 from backends.registry import DEFAULT_SIZES
@@ -17,6 +20,16 @@ from fusion.limits import DEFAULT_LIMITS, ModelLimits
 
 PREFIX = "SNN_FUSION_"
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+
+def _state_folder() -> Path:
+    """Return the folder for this user's service, as the XDG Base Directory Specification says."""
+    given = os.environ.get("XDG_STATE_HOME", "")
+    try:
+        base = Path(given) if Path(given).is_absolute() else Path.home() / ".local" / "state"
+    except RuntimeError:  # a container's user without a home
+        return Path(tempfile.gettempdir(), f"snn-fusion-{os.getuid()}")
+    return base / "snn-fusion"
 
 
 class InvalidSettings(ValueError):
@@ -70,6 +83,10 @@ class Settings(BaseSettings):
         transfer_s: seconds after which a request's body must have come, and a reply be taken, by at
             least 500 bytes each.
         keep_alive_s: seconds that a connection may wait for its next request.
+        data_dir: folder for what the service writes; made when it is first needed.
+        redis_url: what worker processes and replicas share: `redis://`, `rediss://` or `unix://`;
+            by default a server of the service's own, with its data in `data_dir`.
+        redis_ca_file: certificates that sign that of a `rediss://` server; by default the system's.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
@@ -117,6 +134,9 @@ class Settings(BaseSettings):
     head_s: float = Field(default=20.0, gt=0, allow_inf_nan=False)
     transfer_s: float = Field(default=20.0, gt=0, allow_inf_nan=False)
     keep_alive_s: float = Field(default=75.0, gt=0, allow_inf_nan=False)
+    data_dir: Path = Field(default_factory=_state_folder)
+    redis_url: SecretStr | None = None
+    redis_ca_file: Path | None = None
 
     @property
     def model_limits(self) -> ModelLimits:
@@ -158,6 +178,25 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator("redis_url")
+    @classmethod
+    def _names_a_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            check_url(value.get_secret_value())
+        return value
+
+    @field_validator("redis_ca_file")
+    @classmethod
+    def _is_file(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_file():
+            raise ValueError("is not a file")
+        return value
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.absolute()
+
     @field_validator("models_dir", "hw_configs")
     @classmethod
     def _is_folder(cls, value: Path | None) -> Path | None:
@@ -173,6 +212,14 @@ class Settings(BaseSettings):
                 f"({', '.join(self.targets)})"
             )
         return self
+
+
+SECRETS = frozenset(
+    f"{PREFIX}{name}".upper()
+    for name, field in Settings.model_fields.items()
+    if SecretStr in get_args(field.annotation)
+)
+"""Variables whose values are never shown."""
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -195,7 +242,8 @@ def _lines(error: ValidationError) -> list[str]:
         message = problem["msg"].removeprefix("Value error, ")
         if problem["loc"]:
             name = f"{PREFIX}{problem['loc'][0]}".upper()
-            message = f"{name}: {problem['input']!r}: {message}"
+            secret = name in SECRETS
+            message = f"{name}: {message}" if secret else f"{name}: {problem['input']!r}: {message}"
         lines.append(message)
     return lines
 

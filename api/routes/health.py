@@ -52,8 +52,10 @@ async def live() -> Response:
     response_class=Response,
 )
 async def ready(request: Request) -> Response:
-    """Say whether requests should be sent here."""
-    return _probe(await readiness(service_of(request)))
+    """Say whether requests should be sent here; without Redis they may be, and that is told."""
+    service = service_of(request)
+    problem = service.shared.problem
+    return _probe(await readiness(service), {"redis": problem} if problem else None)
 
 
 @router.get("/metrics", response_class=Response)

@@ -49,6 +49,7 @@ def test_options_come_before_the_environment(monkeypatch):
         ("MAX_DURATION_S", "nan", "finite"),
         ("MODELS_DIR", "/no/such/folder", "is not a folder"),
         ("HW_CONFIGS", "/no/such/folder", "is not a folder"),
+        ("REDIS_CA_FILE", "/no/such/file", "is not a file"),
     ],
 )
 def test_a_wrong_value_names_its_variable(monkeypatch, name, value, says):
@@ -60,6 +61,34 @@ def test_a_wrong_value_names_its_variable(monkeypatch, name, value, says):
     assert f"SNN_FUSION_{name}" in message
     assert says in message
     assert len(message.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "url", ["redis:/secret@host", "http://:secret@host", "unix://?password=secret", "secret"]
+)
+def test_a_wrong_url_of_redis_is_refused_without_showing_it(monkeypatch, url):
+    monkeypatch.setenv("SNN_FUSION_REDIS_URL", url)
+    with pytest.raises(InvalidSettings) as caught:
+        load_settings()
+    assert str(caught.value).startswith("SNN_FUSION_REDIS_URL: ")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_url_of_redis_is_never_shown(monkeypatch):
+    monkeypatch.setenv("SNN_FUSION_REDIS_URL", "rediss://user:secret@host:6380/1")
+    settings = load_settings()
+    assert "secret" not in f"{settings!r} {effective(settings)}"
+
+
+@pytest.mark.parametrize(
+    ("state", "home", "expected"),
+    [("/state", "/home/me", "/state"), ("", "/home/me", "/home/me/.local/state"),
+     ("not/absolute", "/home/me", "/home/me/.local/state")],
+)  # fmt: skip
+def test_data_lies_where_state_belongs(monkeypatch, state, home, expected):
+    monkeypatch.setenv("XDG_STATE_HOME", state)
+    monkeypatch.setenv("HOME", home)
+    assert load_settings().data_dir == Path(expected, "snn-fusion")
 
 
 def test_every_wrong_value_is_told(monkeypatch):

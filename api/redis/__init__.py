@@ -1,0 +1,1 @@
+"""What worker processes and replicas share: a Redis, never waited for."""
