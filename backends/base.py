@@ -161,6 +161,7 @@ class Target:
         energy: what operations take on the chip; None where nobody has published it.
         energy_unknown: why there is none.
         node_label: label of the cluster's nodes that can run it, `key=value`; empty for any node.
+        node_resource: extended resource that these nodes offer for each board; empty for none.
         taint: taint of these nodes, or None.
     """
 
@@ -176,6 +177,7 @@ class Target:
     energy: EnergyModel | None = None
     energy_unknown: str = "its configuration has no energy of an operation, and it measures none"
     node_label: str = ""
+    node_resource: str = ""
     taint: Taint | None = None
 
 
