@@ -17,6 +17,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from api import openapi
+from api.access.guard import Guard
+from api.access.middleware import Access
+from api.access.scopes import RouteScopes
 from api.dispatch import KNOWN, Dispatch, known_response
 from api.errors import make_problem, respond
 from api.middleware import Observed
@@ -35,6 +38,9 @@ from backends.registry import Registry
 from fusion.shelf import Shelf
 
 log = structlog.get_logger("snn_fusion")
+
+DOCUMENTATION = frozenset({"/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"})
+"""Pages that FastAPI makes; open to all."""
 
 
 def create_app(
@@ -55,7 +61,8 @@ def create_app(
         warm_first: whether to compile the models before anything is answered, not beside it.
 
     Raises:
-        InvalidSettings: if the settings name a target or model that does not exist.
+        InvalidSettings: if the settings name a target or model that does not exist, or want keys
+            and there are none.
         InvalidTarget: if a target's file is wrong.
     """
     service = Service(
@@ -65,21 +72,24 @@ def create_app(
         metrics_registry or CollectorRegistry(),
     )
     protocol = OpenInference(service)
+    guard = Guard(settings, service.metrics)
     app = FastAPI(
         title="SNN Fusion",
         version=version("snn-fusion"),
         description="Sensor events and a spiking network in, the fused answer out.",
-        lifespan=_lifespan(service, protocol, warm_first),
+        lifespan=_lifespan(service, protocol, guard, warm_first),
     )
     app.state.service = service
     app.state.open_inference = protocol
     hot = {"/v1/fuse": Fuse(service)}
     _add_routes(app, hot)
     _add_error_handlers(app)
-    openapi.install(app)
-    paths = {"/docs", "/redoc", "/openapi.json", *app.openapi()["paths"]}
+    scopes = RouteScopes(app.routes, DOCUMENTATION)
+    openapi.install(app, scopes)
+    paths = {*DOCUMENTATION, *app.openapi()["paths"]}
     # The last one is the outermost.
     app.add_middleware(Dispatch, hot=hot)
+    app.add_middleware(Access, guard=guard, scopes=scopes)
     app.add_middleware(Observed, metrics=service.metrics, paths=paths)
     return app
 
@@ -95,12 +105,13 @@ def _add_routes(app: FastAPI, hot: Mapping[str, ASGIApp]) -> None:
 
 
 def _lifespan(
-    service: Service, protocol: OpenInference, warm_first: bool
+    service: Service, protocol: OpenInference, guard: Guard, warm_first: bool
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         """Compile, if need be in the background, so that probes are answered; close at the end."""
         vitals = asyncio.create_task(watch_vitals(service.metrics, service.targets))
+        guard.start()
         warm_up = service.housekeeping.submit(service.warm_up)
         await service.shared.open()
         while warm_first and not (warm_up.done() or service.health.draining):
@@ -111,6 +122,7 @@ def _lifespan(
             service.health.drain()
             vitals.cancel()
             warm_up.cancel()
+            guard.close()
             protocol.close()
             await service.shared.close()
             try:

@@ -1,4 +1,4 @@
-"""The command line: `snn-fusion serve | run | check | compare | quantise | targets | settings`."""
+"""The command line: `snn-fusion serve | run | check | compare | quantise | targets | keys` ..."""
 
 import sys
 from collections.abc import Mapping
@@ -18,6 +18,7 @@ from api.contract_options import contract_options
 from api.first_run import first_run
 from api.fitting import check_reply, fit_table, fit_targets
 from api.fuzz_loihi import fuzz_loihi
+from api.keys_command import app as keys_app
 from api.named_inputs import find_model, read_inputs
 from api.offline import OfflineRun, compare_offline, run_offline, summary
 from api.plain_errors import plain_errors
@@ -262,6 +263,7 @@ def settings() -> None:
             typer.echo(f"{name}={value}")
 
 
+app.add_typer(keys_app, name="keys")
 app.command("quantise")(quantise_command)
 app.command("fuzz-loihi")(fuzz_loihi)
 app.command("first-run")(first_run)

@@ -6,6 +6,7 @@ import structlog
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.access.refusals import Refused
 from api.errors import ClientGone, NotSupported, QueueFull, problem_response
 from api.notes import KEY
 from backends.errors import BackendError, told
@@ -14,7 +15,7 @@ from fusion.errors import FusionError
 
 log = structlog.get_logger("snn_fusion")
 
-KNOWN = (FusionError, BackendError, InvalidTarget, ClientGone, NotSupported, QueueFull)
+KNOWN = (FusionError, BackendError, InvalidTarget, ClientGone, NotSupported, QueueFull, Refused)
 """What a handler may raise for its caller to be told."""
 
 

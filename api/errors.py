@@ -11,6 +11,7 @@ from typing import NotRequired, TypedDict
 import orjson
 from starlette.responses import Response
 
+from api.access.refusals import Exhausted, Forbidden, Refused, Unauthenticated
 from api.notes import Notes
 from backends.errors import (
     Diverged,
@@ -125,6 +126,9 @@ STATUSES: Mapping[type[Exception], tuple[int, str, str]] = {
     NotLoaded: (503, "not-loaded", "The model is not loaded"),
     NotSupported: (501, "not-supported", "This is not done here"),
     QueueFull: (503, "queue-full", "Too many requests wait"),
+    Unauthenticated: (401, "unauthenticated", "A key is needed"),
+    Forbidden: (403, "forbidden", "The key is not for this"),
+    Exhausted: (429, "limit-reached", "A limit of the key is reached"),
 }
 """Exception → status, problem type and title; a class stands before its bases."""
 
@@ -155,10 +159,13 @@ def problem_response(error: Exception, notes: Notes) -> Response:
     elif isinstance(error, TargetUnavailable):
         reply["field"] = "target"
         reply["nearest"] = error.hint
+    elif isinstance(error, Refused):
+        reply["field"] = error.field
+        reply["nearest"] = error.nearest
     violations = _violations(error)
     if violations:
         reply["violations"] = violations
-    headers = {}
+    headers = dict(error.headers) if isinstance(error, Refused) else {}
     if isinstance(error, QueueFull):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     return respond(reply, notes, headers)
@@ -197,7 +204,7 @@ def _violations(error: Exception) -> list[ViolationReply]:
             }
             for one in error.violations
         ]
-    if isinstance(error, LimitExceeded):
+    if isinstance(error, LimitExceeded | Exhausted):
         allowed = f"{error.allowed:.12g}"
         return [
             {

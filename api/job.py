@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextvars import Context
 from dataclasses import dataclass
 
+from api.notes import Notes
 from backends.base import Target
 from backends.fuse import FusedAnswer
 from backends.quantisation_file import QuantisationFile
@@ -124,10 +125,10 @@ class Job(Placed):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A job on its way to the target, with the id and the context variables of its request."""
+    """A job on its way to the target, with the notes and the context variables of its request."""
 
     job: Job
-    request_id: str
+    notes: Notes
     context: Context
 
 

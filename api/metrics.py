@@ -113,6 +113,16 @@ class Metrics:
             "start_time_seconds", "When the newest process started, since the epoch", "livemax"
         )
         registry.register(MemoryCollector())
+        self.refused = make.counter(
+            "refused", "Requests refused for want of a key, a scope or an allowance", "reason"
+        )
+        self.key_reloads = make.counter("key_reloads", "Changes of the keys' file", "outcome")
+        self.keys_file_broken = make.gauge(
+            "keys_file_broken", "Processes that cannot use the keys' file as it is now", "livesum"
+        )
+        self.audit_failures = make.counter(
+            "audit_failures", "Lines that could not be written to the audit log's file"
+        )
         self._gauges = {
             part: make.gauge(
                 f"fusion_quality_{part}",

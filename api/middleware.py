@@ -60,6 +60,7 @@ class Observed:
             duration_ms=round(1000 * seconds, 3),
             model=exchange.notes.model,
             target=exchange.notes.target,
+            key=exchange.notes.caller.key_id or None,
         )
 
 
@@ -83,7 +84,7 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         """Send a part of the reply, with the headers that every reply has."""
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            self.status = self.notes.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers["X-Request-Id"] = self.notes.request_id
             headers["X-Content-Type-Options"] = "nosniff"

@@ -2,13 +2,23 @@
 
 import os
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.types import Scope
 
+from api.access.caller import NOBODY, Caller
+from api.access.refusals import Refused
+from backends.base import Target
+from fusion.model import FusionModel
+
 KEY = "snn_fusion.notes"
 SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+Use = Callable[[FusionModel, Sequence[Target]], None]
+"""Is told the model and the targets of a run, and refuses what its caller may not."""
 
 
 @dataclass(slots=True)
@@ -21,6 +31,11 @@ class Notes:
         target: name of the target, once it is known.
         route: the path's template, once it is known to have one.
         open_inference: whether errors are told as the Open Inference Protocol does.
+        caller: who asks.
+        digest: the model's, once something is to be run.
+        hardware: whether that is on a board.
+        refusal: why the caller may not do it, if they may not.
+        status: the reply's, once it is sent.
     """
 
     request_id: str
@@ -28,11 +43,35 @@ class Notes:
     target: str | None = None
     route: str | None = None
     open_inference: bool = False
+    caller: Caller = NOBODY
+    digest: str | None = None
+    hardware: bool = False
+    refusal: Refused | None = None
+    status: int = 0
 
     def tell(self, model: str, target: str) -> None:
         """Note the model and target."""
         self.model = model
         self.target = target
+
+    def use(self, model: FusionModel, targets: Sequence[Target]) -> None:
+        """Note the model and the targets that it is to run on, if the caller may.
+
+        Raises:
+            Refused: if the caller may not run anything there, or not now.
+        """
+        self.tell(model.name, ",".join(target.name for target in targets))
+        self.digest = model.digest
+        try:
+            self.caller.check_targets(targets)
+        except Refused as refusal:
+            self.refusal = refusal
+            raise
+        self.hardware = any(target.capabilities.hardware for target in targets)
+
+    def charge(self, target: Target, synaptic_events: int, run_s: float) -> None:
+        """Count against the caller's quotas what they had of a target."""
+        self.caller.meter.charge(target.capabilities.hardware, synaptic_events, run_s)
 
 
 def make_notes(scope: Scope) -> Notes:

@@ -7,9 +7,11 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api import replies
+from api.access.scopes import RouteScopes
 from api.errors import PROBLEM_JSON, ProblemReply, ViolationReply
 from api.framing import BINARY, JSON
 from api.oip import openapi as oip
+from api.openapi_access import secure
 from api.openapi_examples import (
     BINARY_TEXT,
     BODY,
@@ -42,18 +44,18 @@ RUN_STATUSES = ("502", "504")
 """Statuses that only a run can give."""
 
 
-def install(app: FastAPI) -> None:
+def install(app: FastAPI, scopes: RouteScopes) -> None:
     """Give the application its OpenAPI document, made at the first use."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = make_document(app)
+            app.openapi_schema = make_document(app, scopes)
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign] # the way FastAPI documents
 
 
-def make_document(app: FastAPI) -> dict[str, Any]:
+def make_document(app: FastAPI, scopes: RouteScopes) -> dict[str, Any]:
     """Return the OpenAPI document of the application."""
     made = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes
@@ -62,6 +64,7 @@ def make_document(app: FastAPI) -> dict[str, Any]:
     made["paths"]["/v1/compare"] = {"post": compare_operation()}
     made["paths"]["/v1/check"] = {"post": check_operation()}
     made["paths"] |= oip.paths()
+    secure(made, scopes)
     # The protocol's own first: both know tensors, and only `schemas` says what their data is.
     made.setdefault("components", {}).setdefault("schemas", {}).update(oip.schemas() | schemas())
     return made

@@ -72,7 +72,11 @@ class Runner:
             except Exception as error:
                 results[index] = error
         if ready:
-            for one, outcome in zip(ready, self._run(ready), strict=True):
+            started = time.perf_counter()
+            outcomes = self._run(ready)
+            share_s = (time.perf_counter() - started) / len(ready)
+            for one, outcome in zip(ready, outcomes, strict=True):
+                _charge(one.asked, outcome, share_s)
                 results[one.index] = self._reply(one.asked, outcome, one.queue_s)
         return results
 
@@ -122,7 +126,7 @@ class Runner:
     def _encoded(self, asked: Asked, answer: FusedAnswer, queue_s: float) -> Reply:
         job = asked.job
         self._metrics.observe_answer(job.shelved.model.name, job.target.name, answer, queue_s)
-        reply = job.encode(job, answer, asked.request_id, queue_s)
+        reply = job.encode(job, answer, asked.notes.request_id, queue_s)
         if self._shadow is not None:
             outputs = self.wiring(job.shelved.model, job.contract).outputs
             self._shadow.offer(job, answer, outputs)
@@ -162,3 +166,9 @@ class Runner:
     def forget(self, model: FusionModel) -> None:
         """Drop what is kept for a model."""
         self._wirings.pop(model.digest, None)
+
+
+def _charge(asked: Asked, outcome: FusedAnswer | Exception, run_s: float) -> None:
+    """Charge a caller with a share of a run, whatever came of it."""
+    events = 0 if isinstance(outcome, Exception) else outcome.counts.synaptic_events
+    asked.notes.charge(asked.job.target, events, run_s)

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from api.access.demand import demand_keys
 from api.logs import configure_logging
 from api.metrics_files import shared_metrics
 from api.redis.embedded import shared_redis
@@ -20,9 +21,11 @@ def serve(settings: Settings) -> int:
         and the log says why.
 
     Raises:
+        InvalidSettings: if callers have to be asked for keys, and there are none.
         OSError: if the address cannot be bound.
     """
     configure_logging(settings)
+    demand_keys(settings)
     _allow_files()
     with ExitStack() as stack:
         listener = stack.enter_context(_listening(settings.host, settings.port))

@@ -16,6 +16,7 @@ from api.intake import Parsed, parse, read_recordings
 from api.job import Asked, Job, Reply, Window
 from api.lanes import Lane
 from api.metrics import Metrics
+from api.notes import Use
 from api.redis.shared import Shared
 from api.requests import FuseRequest
 from api.running import Runner
@@ -178,22 +179,23 @@ class Service:
                 raise UnknownName(f"targets[{index}]", f"{name[:80]!r} is unknown", known)
         return list(self.targets if names is None else dict.fromkeys(names))
 
-    def prepare(self, body: Body, started: float, note: Callable[[str, str], None]) -> Job:
-        """Return a request ready to run; `note` is told its model and target.
+    def prepare(self, body: Body, started: float, use: Use) -> Job:
+        """Return a request ready to run; `use` is told its model and target.
 
         Raises:
             FusionError, UnknownTarget: as `parse` and `read_recordings`, or for an unknown name.
+            Refused: if the caller may not.
         """
         begun = time.perf_counter()
         parsed = parse(body, self.settings.max_body_bytes, FuseRequest)
-        return self.make_job(parsed, started, begun, note, render.encode_fuse)
+        return self.make_job(parsed, started, begun, use, render.encode_fuse)
 
     def make_job(
         self,
         parsed: Parsed[FuseRequest],
         started: float,
         begun: float,
-        note: Callable[[str, str], None],
+        use: Use,
         encode: Callable[[Job, FusedAnswer, str, float], Reply],
     ) -> Job:
         """Return a parsed request ready to run; raises as `prepare`.
@@ -202,13 +204,13 @@ class Service:
             parsed: the request.
             started: its arrival, on the clock of `time.perf_counter`.
             begun: when parsing began, on the same clock.
-            note: is told the model and the target.
+            use: is told the model and the target.
             encode: makes the reply.
         """
         request = parsed.request
         shelved = self.find_model(request.model)
         target = self.find_target(request.target)
-        note(shelved.model.name, target.name)
+        use(shelved.model, [target])
         own = self.contract(request, shelved)
         contract = contract_on(target, own)
         return Job(

@@ -1,7 +1,8 @@
 """Settings of a deployment, from the environment.
 
 Precedence, highest first: what the caller passes (command-line options), the environment
-(`SNN_FUSION_` and the field's name in capitals), the defaults below.
+(`SNN_FUSION_` and the field's name in capitals), files of the same names in `SECRETS_DIR`, the
+defaults below.
 """
 
 import os
@@ -87,6 +88,11 @@ class Settings(BaseSettings):
         redis_url: what worker processes and replicas share: `redis://`, `rediss://` or `unix://`;
             by default a server of the service's own, with its data in `data_dir`.
         redis_ca_file: certificates that sign that of a `rediss://` server; by default the system's.
+        keys_file: keys that callers are asked for; needed outside development.
+        without_keys: serve whoever asks outside development, too.
+        open_metrics: whether `/metrics` may be asked without a key.
+        audit_file: where the audit log goes; by default to standard error, with the log.
+        secrets_dir: folder of files, each named like a variable and holding its value.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
@@ -137,6 +143,11 @@ class Settings(BaseSettings):
     data_dir: Path = Field(default_factory=_state_folder)
     redis_url: SecretStr | None = None
     redis_ca_file: Path | None = None
+    keys_file: Path | None = None
+    without_keys: bool = False
+    open_metrics: bool = False
+    audit_file: Path | None = None
+    secrets_dir: Path | None = None
 
     @property
     def model_limits(self) -> ModelLimits:
@@ -197,7 +208,7 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.absolute()
 
-    @field_validator("models_dir", "hw_configs")
+    @field_validator("models_dir", "hw_configs", "secrets_dir")
     @classmethod
     def _is_folder(cls, value: Path | None) -> Path | None:
         if value is not None and not value.is_dir():
@@ -223,13 +234,15 @@ SECRETS = frozenset(
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Return the settings: overrides (by field name) before the environment before the defaults.
+    """Return the settings: overrides (by field name) before environment, secrets and defaults.
 
     Raises:
         InvalidSettings: naming every variable that is wrong, one a line.
     """
+    secrets = overrides.get("secrets_dir") or os.environ.get(f"{PREFIX}SECRETS_DIR")
+    folder = secrets if secrets and Path(secrets).is_dir() else None
     try:
-        return Settings(**overrides)
+        return Settings(**{"_secrets_dir": folder, **overrides})
     except ValidationError as error:
         raise InvalidSettings("\n".join(_lines(error))) from None
 

@@ -139,6 +139,7 @@ def serving(shelf: Path, target: str, *, workers: int) -> Iterator[Server]:
         port = probe.getsockname()[1]
     settings = {
         "ENV": "production",
+        "WITHOUT_KEYS": "true",
         "HOST": HOST,
         "PORT": str(port),
         "TARGET": target,

@@ -1,13 +1,13 @@
 """The protocol's side of the service: models by name and version, inferences from body to reply."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from api.errors import UnknownName
 from api.framing import Body
 from api.job import Job
 from api.lanes import Lane
+from api.notes import Use
 from api.oip.description import Description, describe
 from api.oip.intake import Arrival, make_job, raw_inference
 from api.oip.rasters import RasterJob
@@ -93,16 +93,16 @@ class OpenInference:
         place: Place,
         accept_encoding: str,
         started: float,
-        note: Callable[[str, str], None],
+        use: Use,
     ) -> Job | RasterJob:
-        """Return an inference ready to run; `note` is told its model and target.
+        """Return an inference ready to run; `use` is told its model and target.
 
         Raises:
             FusionError, UnknownTarget, NotSupported: if it cannot be run as it is.
         """
         shelved = self.find(place)
         try:
-            arrival = Arrival(started, accept_encoding, note, self.statistics.succeed)
+            arrival = Arrival(started, accept_encoding, use, self.statistics.succeed)
             description = self.describe(shelved)
             inference = parse_inference(body, self.service.settings.max_body_bytes)
             if isinstance(inference, bytes):

@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,6 +10,7 @@ from msgspec import structs
 from api.errors import MalformedBody
 from api.intake import Parsed
 from api.job import Job
+from api.notes import Use
 from api.oip.description import Description
 from api.oip.rasters import RasterJob, are_rasters, check_limits, check_rasters, lead_of
 from api.oip.reply import Count, Wanted, encode_fused, want
@@ -32,13 +32,13 @@ class Arrival:
     Attributes:
         started: when, on the clock of `time.perf_counter`.
         accept_encoding: the header of that name.
-        note: is told the model and the target.
+        use: is told the model and the target.
         count: counts the inference once its reply is made.
     """
 
     started: float
     accept_encoding: str
-    note: Callable[[str, str], None]
+    use: Use
     count: Count
 
 
@@ -67,7 +67,7 @@ def make_job(
         return _raster_job(service, shelved, description, inference, fuse, wanted, arrival)
     parsed = Parsed(fuse, inference.tensors)
     encode = partial(encode_fused, wanted)
-    return service.make_job(parsed, arrival.started, begun, arrival.note, encode)
+    return service.make_job(parsed, arrival.started, begun, arrival.use, encode)
 
 
 def _raster_job(
@@ -81,7 +81,7 @@ def _raster_job(
 ) -> RasterJob:
     begun = time.perf_counter()
     model, target = shelved.model, service.find_target(fuse.target)
-    arrival.note(model.name, target.name)
+    arrival.use(model, [target])
     if fuse.quantise:
         problem = "is for recordings; rasters are not calibrated on"
         raise InvalidInput("parameters.quantise", problem, "snn-fusion quantise, beforehand")

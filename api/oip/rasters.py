@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from api.errors import LimitExceeded
 from api.job import Placed, Reply
+from api.notes import Notes
 from api.oip.answers import fused_tensors, run_tensors
 from api.oip.description import Description
 from api.oip.reply import Ran, Wanted, encode, energy_of
@@ -136,7 +137,7 @@ def check_limits(
         raise LimitExceeded("inputs[0].shape", problem, used, allowed)
 
 
-def run(service: Service, job: RasterJob, request_id: str) -> Reply:
+def run(service: Service, job: RasterJob, notes: Notes) -> Reply:
     """Return the reply to a job of rasters.
 
     Raises:
@@ -147,28 +148,55 @@ def run(service: Service, job: RasterJob, request_id: str) -> Reply:
     if now >= job.end:
         raise RunTimeout(target.name, job.deadline_s)
     queue_s = now - job.started - job.decode_s
-    program = service.programs.get(model, target.name, job.contract)
-    left_s = max(1e-3, job.end - time.perf_counter())
-    if model.manifest is None:
-        result = _run_bare(service, job, program, left_s)
-        tensors = run_tensors(result, job.wanted.records)
-        energies = _energies(job, result)
-        told = overflow_warnings(_overflows(result.overflows))
-        ran = Ran(request_id, len(energies), result.steps, queue_s, result.wall_s, energies, told)
-    else:
-        answers = _run_fused(program, job, model.manifest, left_s)
+    begun, events = now, 0
+    try:
+        if model.manifest is None:
+            result = _run_bare(service, job)
+            events = int(result.counts.synaptic_events.sum())
+            return _bare_reply(job, result, notes, queue_s)
+        answers = _run_fused(service, job, model.manifest)
+        events = sum(answer.counts.synaptic_events for answer in answers)
         for answer in answers:
             service.metrics.observe_answer(model.name, target.name, answer, queue_s)
-        tensors = fused_tensors(model.manifest, answers, job.wanted.records)
-        first, energies = answers[0], [energy_of(job, answer) for answer in answers]
-        told = overflow_warnings(sum((Counter(one.counts.overflows) for one in answers), Counter()))
-        ran = Ran(request_id, len(answers), first.steps, queue_s, first.run_s, energies, told)
+        return _fused_reply(job, model.manifest, answers, notes, queue_s)
+    finally:
+        notes.charge(target, events, time.perf_counter() - begun)
+
+
+def _bare_reply(job: RasterJob, result: RunResult, notes: Notes, queue_s: float) -> Reply:
+    tensors = run_tensors(result, job.wanted.records)
+    energies = _energies(job, result)
+    told = overflow_warnings(_overflows(result.overflows))
+    ran = Ran(notes.request_id, len(energies), result.steps, queue_s, result.wall_s, energies, told)
     return encode(job.wanted, job, tensors, ran)
 
 
-def _run_bare(service: Service, job: RasterJob, program: Program, left_s: float) -> RunResult:
+def _fused_reply(
+    job: RasterJob,
+    manifest: Manifest,
+    answers: Sequence[FusedAnswer],
+    notes: Notes,
+    queue_s: float,
+) -> Reply:
+    tensors = fused_tensors(manifest, answers, job.wanted.records)
+    first, energies = answers[0], [energy_of(job, answer) for answer in answers]
+    told = overflow_warnings(sum((Counter(one.counts.overflows) for one in answers), Counter()))
+    ran = Ran(notes.request_id, len(answers), first.steps, queue_s, first.run_s, energies, told)
+    return encode(job.wanted, job, tensors, ran)
+
+
+def _program(service: Service, job: RasterJob) -> Program:
+    return service.programs.get(job.shelved.model, job.target.name, job.contract)
+
+
+def _left_s(job: RasterJob) -> float:
+    return max(1e-3, job.end - time.perf_counter())
+
+
+def _run_bare(service: Service, job: RasterJob) -> RunResult:
+    program = _program(service, job)
     batch = {node: _as_floats(node, raster) for node, raster in job.rasters.items()}
-    result = program.run(batch, record=job.record, deadline_s=left_s)
+    result = program.run(batch, record=job.record, deadline_s=_left_s(job))
     for values in zip(*result.outputs.values(), strict=True):
         refuse_divergence(dict(zip(result.outputs, values, strict=True)))
     place = (job.shelved.model.name, job.target.name)
@@ -195,13 +223,13 @@ def _energies(job: RasterJob, result: RunResult) -> list[EnergyReport]:
     ]
 
 
-def _run_fused(
-    program: Program, job: RasterJob, manifest: Manifest, left_s: float
-) -> list[FusedAnswer]:
-    model, contract = job.shelved.model, job.contract
+def _run_fused(service: Service, job: RasterJob, manifest: Manifest) -> list[FusedAnswer]:
+    model, contract, program = job.shelved.model, job.contract, _program(service, job)
     late = output_latency(model, contract)
     encodings = _encodings(job, manifest, late)
-    outcomes = run_batch(model, program, contract, encodings, record=job.record, deadline_s=left_s)
+    outcomes = run_batch(
+        model, program, contract, encodings, record=job.record, deadline_s=_left_s(job)
+    )
     return [answer_of(outcome) for outcome in outcomes]
 
 

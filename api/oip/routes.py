@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from api.access.scopes import Scope, needs, open_to_all
 from api.errors import NotSupported
 from api.framing import Body, inflate
 from api.job import Job, Reply
@@ -46,11 +47,13 @@ class LoadRequest(Struct, frozen=True, forbid_unknown_fields=True):
     ] = field(default_factory=dict)
 
 
+@open_to_all
 async def live(_: Request) -> Response:
     """Say that the event loop turns; touches nothing else."""
     return json_reply({"live": True})
 
 
+@open_to_all
 async def ready(request: Request) -> Response:
     """Say whether inferences should be sent here."""
     reasons = await readiness(_protocol(request).service)
@@ -59,11 +62,13 @@ async def ready(request: Request) -> Response:
     return json_reply({"ready": True})
 
 
+@open_to_all
 async def metadata(_: Request) -> Response:
     """Tell the server's name, version and extensions."""
     return json_reply(server_metadata())
 
 
+@needs(Scope.MODELS_READ)
 async def model_ready(request: Request) -> Response:
     """Say whether a model takes inferences."""
     place = _place(request)
@@ -71,6 +76,7 @@ async def model_ready(request: Request) -> Response:
     return json_reply({"name": place.model, "ready": True})
 
 
+@needs(Scope.MODELS_READ)
 async def model(request: Request) -> Response:
     """Tell a model's tensors."""
     protocol, place = _protocol(request), _place(request)
@@ -82,6 +88,7 @@ async def model(request: Request) -> Response:
     return json_reply(await _aside(request, told))
 
 
+@needs(Scope.MODELS_READ)
 async def config(request: Request) -> Response:
     """Tell a model's configuration."""
     protocol, place = _protocol(request), _place(request)
@@ -93,6 +100,7 @@ async def config(request: Request) -> Response:
     return json_reply(await _aside(request, told))
 
 
+@needs(Scope.MODELS_READ)
 async def statistics(request: Request) -> Response:
     """Tell what was counted of one model, or of all."""
     protocol = _protocol(request)
@@ -107,6 +115,7 @@ async def statistics(request: Request) -> Response:
     return json_reply(await _aside(request, told))
 
 
+@needs(Scope.FUSE)
 async def infer(request: Request) -> Response:
     """Answer one inference; decoding, the run and encoding happen in threads."""
     started = time.perf_counter()
@@ -115,7 +124,7 @@ async def infer(request: Request) -> Response:
     body = await read_body(request, service.settings.max_body_bytes)
     accept = request.headers.get("accept-encoding", "")
     place = _place(request)
-    prepare = partial(protocol.prepare, body, place, accept, started, notes.tell)
+    prepare = partial(protocol.prepare, body, place, accept, started, notes.use)
     if protocol.knows(place.model):
         job = await parsed(request, body, prepare)
     else:
@@ -134,11 +143,12 @@ async def _answer(request: Request, job: Job | RasterJob) -> Reply:
     if isinstance(job, Job):
         return await answer(request, job)
     protocol, name = _protocol(request), job.target.name
-    work = partial(rasters.run, protocol.service, job, notes_of(request).request_id)
+    work = partial(rasters.run, protocol.service, job, notes_of(request))
     running = protocol.raster_lanes[name].submit(work)
     return await outcome(running, request, name, job.end, job.deadline_s)
 
 
+@needs(Scope.MODELS_READ)
 async def index(request: Request) -> Response:
     """List the models of the repository, and whether they are ready."""
     service = _protocol(request).service
@@ -147,11 +157,13 @@ async def index(request: Request) -> Response:
     return json_reply([one for one in entries if one["state"] == "READY" or not wanted.ready])
 
 
+@needs(Scope.REPOSITORY)
 async def load(request: Request) -> Response:
     """Read a model anew from the models' folder, and compile it."""
     return await _change(request, loads=True)
 
 
+@needs(Scope.REPOSITORY)
 async def unload(request: Request) -> Response:
     """Drop a model until it is loaded again."""
     return await _change(request, loads=False)

@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.access.scopes import Scope, needs
 from api.replies import (
     ModelReply,
     ModelsReply,
@@ -31,6 +32,7 @@ router = APIRouter(prefix="/v1", tags=["catalogue"])
 
 
 @router.get("/targets", responses=documented(TargetsReply, "Targets"), response_class=Response)
+@needs(Scope.TARGETS_READ)
 async def targets(request: Request) -> Response:
     """List the targets served here: capabilities, availability, queue."""
     service = service_of(request)
@@ -43,6 +45,7 @@ async def targets(request: Request) -> Response:
 
 
 @router.get("/models", responses=documented(ModelsReply, "Models"), response_class=Response)
+@needs(Scope.MODELS_READ)
 async def models(request: Request) -> Response:
     """List the models: sensors, heads, labels, contract; and those that cannot be read."""
     service = service_of(request)
@@ -50,6 +53,7 @@ async def models(request: Request) -> Response:
 
 
 @router.get("/samples", responses=documented(SamplesReply, "Samples"), response_class=Response)
+@needs(Scope.MODELS_READ)
 async def samples(request: Request) -> Response:
     """List the recordings that ship with the models, by the names that a fuse request may use."""
     service = service_of(request)

@@ -6,6 +6,7 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.access.scopes import Scope, needs
 from api.fitting import check_reply, fit_targets
 from api.framing import Body
 from api.intake import parse_check
@@ -17,6 +18,7 @@ from api.service import Service
 from fusion.events import dt_ns
 
 
+@needs(Scope.CHECK)
 async def check(request: Request) -> Response:
     """Answer one check; all of it happens in a thread."""
     service, notes = service_of(request), notes_of(request)

@@ -107,7 +107,7 @@ async def answer(request: Request, job: Job) -> Reply:
     if not lane.idle:
         decoding = service.intake.submit(job.window.encoding)
         await outcome(decoding, request, job.target.name, job.end, job.deadline_s)
-    asked = Asked(job, notes_of(request).request_id, copy_context())
+    asked = Asked(job, notes_of(request), copy_context())
     running = lane.join(job.key, asked)
     return await outcome(running, request, job.target.name, job.end, job.deadline_s)
 

@@ -6,11 +6,13 @@ from functools import partial
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
+from api.access import scopes
 from api.notes import notes_of
 from api.routes.common import answer, parsed, read_body, send_reply
 from api.service import Service
 
 
+@scopes.needs(scopes.Scope.FUSE)
 class Fuse:
     """Answers fuse requests, as an ASGI application of its own.
 
@@ -26,5 +28,5 @@ class Fuse:
         request = Request(scope, receive)
         service, notes = self._service, notes_of(request)
         body = await read_body(request, service.settings.max_body_bytes)
-        job = await parsed(request, body, partial(service.prepare, body, started, notes.tell))
+        job = await parsed(request, body, partial(service.prepare, body, started, notes.use))
         await send_reply(send, await answer(request, job))

@@ -8,6 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.access.scopes import Scope, needs, open_to_all
 from api.replies import HealthReply, RootReply
 from api.routes.common import documented, json_reply, service_of
 from api.service import Service
@@ -18,6 +19,7 @@ router = APIRouter(tags=["operations"])
 
 
 @router.get("/", responses=documented(RootReply, "Pointers"), response_class=Response)
+@open_to_all
 async def root() -> Response:
     """Say what this is and where its documentation lies."""
     reply: RootReply = {
@@ -34,6 +36,7 @@ async def root() -> Response:
     responses=documented(HealthReply, "Started; 503 before", 503),
     response_class=Response,
 )
+@open_to_all
 async def startup(request: Request) -> Response:
     """Say whether the models on the shelf are compiled for the default target."""
     health = service_of(request).health
@@ -41,6 +44,7 @@ async def startup(request: Request) -> Response:
 
 
 @router.get("/healthz/live", responses=documented(HealthReply, "Alive"), response_class=Response)
+@open_to_all
 async def live() -> Response:
     """Say that the event loop turns; touches nothing else."""
     return _probe([])
@@ -51,6 +55,7 @@ async def live() -> Response:
     responses=documented(HealthReply, "Ready; 503 when not", 503),
     response_class=Response,
 )
+@open_to_all
 async def ready(request: Request) -> Response:
     """Say whether requests should be sent here; without Redis they may be, and that is told."""
     service = service_of(request)
@@ -59,6 +64,7 @@ async def ready(request: Request) -> Response:
 
 
 @router.get("/metrics", response_class=Response)
+@needs(Scope.METRICS)
 async def metrics(request: Request) -> Response:
     """Return the metrics of all worker processes as Prometheus text."""
     service = service_of(request)

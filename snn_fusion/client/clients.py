@@ -1,6 +1,7 @@
 """The clients: the same calls, sent by httpx, with and without `await`."""
 
 import asyncio
+import os
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,8 @@ except ImportError as error:
 _T = TypeVar("_T")
 
 TIMEOUT_S = 60.0
+API_KEY = "SNN_FUSION_API_KEY"
+"""Variable that holds the key of clients that are given none."""
 _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
@@ -31,6 +34,7 @@ class Client:
         address: where the service listens, such as `http://127.0.0.1:8080`.
         timeout_s: seconds for a call with all its tries.
         retry: how often and how soon a call is tried again.
+        api_key: sent with every request; by default what `SNN_FUSION_API_KEY` holds, if anything.
         headers: sent with every request.
         options: handed to `httpx.Client`: `verify`, `cert`, `transport` and others.
     """
@@ -41,12 +45,13 @@ class Client:
         *,
         timeout_s: float = TIMEOUT_S,
         retry: Retry | None = None,
+        api_key: str | None = None,
         headers: Mapping[str, str] | None = None,
         **options: Any,
     ) -> None:
         self._timeout_s = timeout_s
         self._retry = retry or Retry()
-        self._http = httpx.Client(base_url=address, headers=headers, **options)
+        self._http = httpx.Client(base_url=address, headers=_headers(api_key, headers), **options)
 
     def __enter__(self) -> Self:
         return self
@@ -134,12 +139,15 @@ class AsyncClient:
         *,
         timeout_s: float = TIMEOUT_S,
         retry: Retry | None = None,
+        api_key: str | None = None,
         headers: Mapping[str, str] | None = None,
         **options: Any,
     ) -> None:
         self._timeout_s = timeout_s
         self._retry = retry or Retry()
-        self._http = httpx.AsyncClient(base_url=address, headers=headers, **options)
+        self._http = httpx.AsyncClient(
+            base_url=address, headers=_headers(api_key, headers), **options
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -206,6 +214,14 @@ class AsyncClient:
             return _too_late()
         except httpx.HTTPError as error:
             return _failure(error)
+
+
+def _headers(api_key: str | None, headers: Mapping[str, str] | None) -> httpx.Headers:
+    """Return the headers of every request; one that is given comes before the key's."""
+    key = os.environ.get(API_KEY, "") if api_key is None else api_key
+    carried = httpx.Headers({"Authorization": f"Bearer {key.strip()}"} if key.strip() else None)
+    carried.update(headers)
+    return carried
 
 
 def _request(call: Call[Any], timeout_s: float) -> dict[str, Any]:

@@ -6,9 +6,10 @@ ClientError
 ├── UnreadableReply      the reply is not of this interface
 └── Problem              the service said what is wrong (RFC 9457)
     ├── InvalidRequest   the request, its contract or the model cannot be used as it is (4xx)
+    │   ├── NotAllowed   the key is missing, not good, or not for this
     │   ├── NotFound     no such model, target, sample or route
     │   └── ModelRejected  the target cannot run the model; `violations` say why
-    ├── Overloaded       too many requests wait, or too many were sent
+    ├── Overloaded       too many requests wait, or the key has reached a limit
     ├── Unavailable      the target or the model cannot be used now
     ├── RunFailed        the run broke off, or passed its deadline
     └── ServiceFailed    the service failed
@@ -108,6 +109,10 @@ class InvalidRequest(Problem):
     """The request, its contract or the model cannot be used as it is."""
 
 
+class NotAllowed(InvalidRequest):
+    """The key is missing, not good, or not for this; `nearest` says what would do."""
+
+
 class NotFound(InvalidRequest):
     """There is no such model, target, sample or route."""
 
@@ -117,7 +122,7 @@ class ModelRejected(InvalidRequest):
 
 
 class Overloaded(Problem):
-    """Too many requests wait, or the caller sends too many."""
+    """Too many requests wait, or the key has reached a limit."""
 
 
 class Unavailable(Problem):
@@ -136,7 +141,15 @@ _BY_KIND: Mapping[str, type[Problem]] = MappingProxyType(
     {"model-rejected": ModelRejected, "queue-full": Overloaded}
 )
 _BY_STATUS: Mapping[int, type[Problem]] = MappingProxyType(
-    {404: NotFound, 429: Overloaded, 502: RunFailed, 503: Unavailable, 504: RunFailed}
+    {
+        401: NotAllowed,
+        403: NotAllowed,
+        404: NotFound,
+        429: Overloaded,
+        502: RunFailed,
+        503: Unavailable,
+        504: RunFailed,
+    }
 )
 
 

@@ -41,6 +41,8 @@ def process(shelf_dir, temporary=None, **settings):
         "MODELS_DIR": shelf_dir,
         "LINGER_S": 0,
     }
+    if "KEYS_FILE" not in settings:
+        chosen["WITHOUT_KEYS"] = "true"
     environment = {f"SNN_FUSION_{key}": str(value) for key, value in {**chosen, **settings}.items()}
     if temporary is not None:
         environment["TMPDIR"] = str(temporary)

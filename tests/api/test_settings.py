@@ -75,9 +75,9 @@ def test_a_wrong_url_of_redis_is_refused_without_showing_it(monkeypatch, url):
 
 
 def test_a_url_of_redis_is_never_shown(monkeypatch):
-    monkeypatch.setenv("SNN_FUSION_REDIS_URL", "rediss://user:secret@host:6380/1")
+    monkeypatch.setenv("SNN_FUSION_REDIS_URL", "rediss://user:hush@host:6380/1")
     settings = load_settings()
-    assert "secret" not in f"{settings!r} {effective(settings)}"
+    assert "hush" not in f"{settings!r} {effective(settings)}"
 
 
 @pytest.mark.parametrize(
@@ -133,3 +133,31 @@ def test_the_effective_settings_are_plain_text():
     assert shown["SNN_FUSION_PORT"] == "8080"
     assert shown["SNN_FUSION_TARGETS"] == "numpy,brian2"
     assert shown["SNN_FUSION_MODEL"] == ""
+
+
+def test_secrets_come_from_files_behind_options_and_the_environment(monkeypatch, tmp_path):
+    (tmp_path / "SNN_FUSION_LOG_LEVEL").write_text(" ERROR\n")
+    (tmp_path / "snn_fusion_max_queue").write_text("7")
+    monkeypatch.setenv("SNN_FUSION_SECRETS_DIR", str(tmp_path))
+    assert (load_settings().log_level, load_settings().max_queue) == ("ERROR", 7)
+    monkeypatch.setenv("SNN_FUSION_MAX_QUEUE", "8")
+    assert load_settings().max_queue == 8
+    assert load_settings(max_queue=9).max_queue == 9
+    monkeypatch.delenv("SNN_FUSION_SECRETS_DIR")
+    assert load_settings().log_level == "INFO"
+    assert load_settings(secrets_dir=tmp_path).log_level == "ERROR"
+
+
+def test_a_folder_of_secrets_that_is_none_names_its_variable(monkeypatch):
+    monkeypatch.setenv("SNN_FUSION_SECRETS_DIR", "/no/such/folder")
+    with pytest.raises(InvalidSettings, match=r"SNN_FUSION_SECRETS_DIR: .* is not a folder"):
+        load_settings()
+
+
+def test_kubernetes_links_are_followed(monkeypatch, tmp_path):
+    (tmp_path / "..2026").mkdir()
+    (tmp_path / "..2026" / "SNN_FUSION_LOG_LEVEL").write_text("WARNING")
+    (tmp_path / "..data").symlink_to("..2026")
+    (tmp_path / "SNN_FUSION_LOG_LEVEL").symlink_to("..data/SNN_FUSION_LOG_LEVEL")
+    monkeypatch.setenv("SNN_FUSION_SECRETS_DIR", str(tmp_path))
+    assert load_settings().log_level == "WARNING"
