@@ -10,12 +10,16 @@ import urllib.request
 from pathlib import Path
 
 MODEL = "av_digits"
+PROFILES = {"lava-float": "lava-float"}
+"""Targets that run no model under its own contract."""
 SENSORS = {"audio": {"sample": "digit-7"}, "vision": {"sample": "digit-7"}}
 
 
 def ask(address: str, key: str, target: str) -> str:
     """Return what a target believes to have heard and seen, or why it did not answer."""
     body = {"model": MODEL, "target": target, "sensors": SENSORS, "quantise": True}
+    if target in PROFILES:
+        body["profile"] = PROFILES[target]
     request = urllib.request.Request(
         f"{address}/v1/fuse",
         json.dumps(body).encode(),
