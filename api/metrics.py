@@ -92,6 +92,12 @@ class Metrics:
         self.cut_connections = make.counter(
             "cut_connections", "Connections ended because of a limit, by what exceeded it", "why"
         )
+        self.cache = make.counter(
+            "cache",
+            "Requests of models that take long: hit, miss, bypass, error",
+            *place,
+            "outcome",
+        )
         self.redis_up = make.gauge(
             "redis_up", "1 while every worker process can use Redis", "livemin"
         )

@@ -8,6 +8,7 @@ from api.errors import LimitExceeded
 from api.job import Asked, Job, Reply
 from api.metrics import Metrics
 from api.quantising import Quantiser
+from api.redis.run_times import RunTimes
 from api.shadow import Shadow
 from backends.errors import RunTimeout
 from backends.fuse import FusedAnswer, run_batch
@@ -45,6 +46,7 @@ class Runner:
         metrics: where answers are counted.
         shadow: what runs some of them again, if anything does.
         max_record_values: values that one run may record.
+        times: where the seconds of runs are noted, if anywhere.
     """
 
     def __init__(
@@ -53,11 +55,13 @@ class Runner:
         metrics: Metrics,
         shadow: Shadow | None,
         max_record_values: int,
+        times: RunTimes | None = None,
     ) -> None:
         self._programs = programs
         self._metrics = metrics
         self._shadow = shadow
         self._max_record_values = max_record_values
+        self._times = times
         self._wirings: dict[str, Wiring] = {}
         self.quantiser = Quantiser()
 
@@ -126,7 +130,13 @@ class Runner:
     def _encoded(self, asked: Asked, answer: FusedAnswer, queue_s: float) -> Reply:
         job = asked.job
         self._metrics.observe_answer(job.shelved.model.name, job.target.name, answer, queue_s)
+<<<<<<< HEAD
         reply = job.encode(job, answer, asked.notes.request_id, queue_s)
+=======
+        if self._times is not None:
+            self._times.observe(job.shelved.model.digest, job.target.name, answer.run_s)
+        reply = job.encode(job, answer, asked.request_id, queue_s)
+>>>>>>> e5dab73 (Keep the answers of models that take long in Redis)
         if self._shadow is not None:
             outputs = self.wiring(job.shelved.model, job.contract).outputs
             self._shadow.offer(job, answer, outputs)

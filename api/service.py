@@ -73,7 +73,7 @@ class Service:
         self.housekeeping = Lane("housekeeping", 2, 256)
         self.shadow = make_shadow(settings, registry, self.metrics)
         record = settings.max_record_values
-        self.runner = Runner(self.programs, self.metrics, self.shadow, record)
+        self.runner = Runner(self.programs, self.metrics, self.shadow, record, self.shared.times)
         self.lanes = {name: self._lane(target) for name, target in self.targets.items()}
         self.comparing = Lane("compare", 1, settings.max_queue)
         self._contracts: dict[str, ExecutionContract] = {}
@@ -127,6 +127,8 @@ class Service:
         """Drop what is kept for a model."""
         self.programs.drop(model.digest)
         self.runner.forget(model)
+        if self.shared.times is not None:
+            self.shared.times.forget(model.digest)
         self.health.problems.pop(model.name, None)
 
     def close(self) -> None:

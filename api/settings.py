@@ -93,6 +93,8 @@ class Settings(BaseSettings):
         open_metrics: whether `/metrics` may be asked without a key.
         audit_file: where the audit log goes; by default to standard error, with the log.
         secrets_dir: folder of files, each named like a variable and holding its value.
+        cache_ttl_s: seconds that answers are kept in Redis; 0: none are.
+        cache_min_run_ms: from this median of its runs on, milliseconds, a model's answers are kept.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
@@ -148,6 +150,8 @@ class Settings(BaseSettings):
     open_metrics: bool = False
     audit_file: Path | None = None
     secrets_dir: Path | None = None
+    cache_ttl_s: float = Field(default=300.0, ge=0, le=2_592_000)
+    cache_min_run_ms: float = Field(default=1.0, ge=0, allow_inf_nan=False)
 
     @property
     def model_limits(self) -> ModelLimits:

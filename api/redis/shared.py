@@ -4,8 +4,10 @@ import asyncio
 from contextlib import suppress
 
 from api.metrics import Metrics
+from api.redis.cache import AnswerCache
 from api.redis.counters import Counters
 from api.redis.link import Link
+from api.redis.run_times import RunTimes
 from api.settings import PREFIX, Settings
 
 NONE = f"none: {PREFIX}REDIS_URL is not set, and no server of the service's own runs"
@@ -22,6 +24,11 @@ class Shared:
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.link = _link(settings, metrics)
         self.counters = Counters(self.link)
+        self.times = None
+        self.cache = None
+        if self.link is not None and settings.cache_ttl_s > 0:
+            self.times = RunTimes(settings.cache_min_run_ms / 1000)
+            self.cache = AnswerCache(self.link, settings.cache_ttl_s, self.times, metrics)
         self._keeping: asyncio.Task[None] | None = None
 
     @property
@@ -37,6 +44,8 @@ class Shared:
 
     async def close(self) -> None:
         """Write the last counts if Redis is up, and disconnect."""
+        if self.cache is not None:
+            self.cache.close()
         if self._keeping is not None:
             self._keeping.cancel()
             with suppress(asyncio.CancelledError):

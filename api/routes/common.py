@@ -15,6 +15,7 @@ from api.framing import Body
 from api.job import Asked, Job, Reply
 from api.lanes import outcome
 from api.notes import notes_of
+from api.routes.cached import cached_answer
 from api.service import Service
 from api.tensors import HEADER_LENGTH
 
@@ -91,15 +92,27 @@ async def parsed(request: Request, body: Body, parse: Callable[[], _T]) -> _T:
 
 
 async def answer(request: Request, job: Job) -> Reply:
-    """Run a job on its target, with others that can share its run, and return its reply.
-
-    Decoding, encoding and the run happen in threads: while the target is busy, what the sensors
-    recorded is decoded in a thread of the intake, else in the thread that runs.
+    """Return the reply to a job: from the cache if it takes long and was answered before, else run.
 
     Raises:
         QueueFull: if as many requests wait as may.
         ClientGone, RunTimeout: if the caller leaves or the deadline passes before.
         FusionError, BackendError: if the job cannot be run, or the run failed.
+    """
+    service = service_of(request)
+    cache = service.shared.cache
+    if cache is not None and cache.concerns(job):
+        return await cached_answer(request, service, cache, job, run_job)
+    return await run_job(request, job)
+
+
+async def run_job(request: Request, job: Job) -> Reply:
+    """Run a job on its target, with others that can share its run, and return its reply.
+
+    Decoding, encoding and the run happen in threads: while the target is busy, what the sensors
+    recorded is decoded in a thread of the intake, else in the thread that runs.
+
+    Raises as `answer`.
     """
     service = service_of(request)
     lane = service.lanes[job.target.name]
