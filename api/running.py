@@ -130,13 +130,9 @@ class Runner:
     def _encoded(self, asked: Asked, answer: FusedAnswer, queue_s: float) -> Reply:
         job = asked.job
         self._metrics.observe_answer(job.shelved.model.name, job.target.name, answer, queue_s)
-<<<<<<< HEAD
-        reply = job.encode(job, answer, asked.notes.request_id, queue_s)
-=======
         if self._times is not None:
             self._times.observe(job.shelved.model.digest, job.target.name, answer.run_s)
-        reply = job.encode(job, answer, asked.request_id, queue_s)
->>>>>>> e5dab73 (Keep the answers of models that take long in Redis)
+        reply = job.encode(job, answer, asked.notes.request_id, queue_s)
         if self._shadow is not None:
             outputs = self.wiring(job.shelved.model, job.contract).outputs
             self._shadow.offer(job, answer, outputs)
