@@ -2,7 +2,9 @@
 
 import re
 import subprocess
+import tomllib
 
+from packaging.requirements import Requirement
 from support.chart import CHART, ROOT, tool
 
 DOCKERFILE = (ROOT / "k8s/Dockerfile").read_text()
@@ -41,3 +43,16 @@ def test_every_library_has_one_version():
     pinned = [line for line in lines if not line.startswith("#")]
     assert len(pinned) > 40
     assert all(re.fullmatch(r"[a-z0-9._-]+==[^=\s]+", line) for line in pinned)
+
+
+def test_the_images_hold_what_the_project_needs():
+    """k8s/tools/pin.py is to be run again when pyproject.toml changes."""
+    lines = (ROOT / "k8s/requirements.txt").read_text().splitlines()
+    pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    image = {"python_version": "3.12", "python_full_version": "3.12.0", "sys_platform": "linux"}
+    needed = [Requirement(line) for line in project["dependencies"]]
+    needed = [one for one in needed if one.marker is None or one.marker.evaluate(image)]
+    assert len(needed) > 10
+    wrong = [str(one) for one in needed if pinned.get(one.name, "0") not in one.specifier]
+    assert wrong == []
