@@ -77,17 +77,23 @@ class BatchLane(Generic[_Item, _Result]):
         self._tickets: list[_Ticket[_Item, _Result]] = []
         self._pending = 0
         self._runs = 0
+        self._here = 0
         self._mean_s = 0.0
 
     @property
     def running(self) -> int:
         """How many items run."""
-        return self._pending - len(self._tickets)
+        return self._pending - self.waiting
 
     @property
     def waiting(self) -> int:
         """How many items wait."""
-        return len(self._tickets)
+        return len(self._tickets) + self._here
+
+    @property
+    def quiet(self) -> bool:
+        """Whether its threads have nothing to do."""
+        return not self._tickets and not self._runs
 
     @property
     def idle(self) -> bool:
@@ -105,7 +111,7 @@ class BatchLane(Generic[_Item, _Result]):
         Raises:
             QueueFull: if not.
         """
-        if len(self._tickets) >= self.max_queue + self.threads - self._runs:
+        if self.waiting >= self.max_queue + self.threads - self._runs:
             raise QueueFull(self.name, self.waiting, self.wait_s)
 
     def join(self, key: Hashable, item: _Item) -> "asyncio.Future[_Result]":
@@ -135,6 +141,27 @@ class BatchLane(Generic[_Item, _Result]):
             ticket.future.cancel()
             raise
         return ticket.future
+
+    async def run_here(self, item: _Item) -> _Result:
+        """Run an item in the thread of the event loop.
+
+        It must be short. All requests that have arrived by now are counted before any of them
+        runs, so that the queue is as bounded as if they waited for a thread.
+
+        Raises:
+            QueueFull: if as many wait as may.
+            Exception: what `run` gives for the item.
+        """
+        self.refuse_if_full()
+        self._arrive(1)
+        try:
+            await asyncio.sleep(0)
+            (result,) = self._run([item])
+        finally:
+            self._arrive(-1)
+        if isinstance(result, BaseException):
+            raise result
+        return result
 
     def close(self) -> None:
         """Drop what waits; what runs ends by itself."""
@@ -198,6 +225,11 @@ class BatchLane(Generic[_Item, _Result]):
                 self._tickets.remove(ticket)
                 self._changed.notify_all()
             self._count(-1)
+
+    def _arrive(self, change: int) -> None:
+        with self._changed:
+            self._here += change
+            self._count(change)
 
     def _count(self, change: int) -> None:
         self._pending += change

@@ -40,6 +40,12 @@ class Parsed(Generic[_Request]):
     request: _Request
     tensors: Mapping[str, Tensor]
 
+    @property
+    def size(self) -> int:
+        """Bytes of what sensors recorded, as text or raw."""
+        texts = sum(len(bytes(text)) for text in self.request.sensors.values())
+        return texts + sum(tensor.nbytes for tensor in self.tensors.values())
+
 
 def parse(body: Body, max_bytes: int, kind: type[_Request]) -> Parsed[_Request]:
     """Return the fields and tensors of a body that holds a request of this kind.

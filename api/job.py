@@ -101,12 +101,14 @@ class Job(Placed):
     """A fuse request that is ready to run.
 
     Attributes:
+        size: bytes of what its sensors recorded.
         window: what its sensors recorded, on the Input nodes.
         encode: makes the reply of the job, its answer, the request's id and the seconds it waited:
             what differs between the protocols that it may have come by.
         quantisation: what the model lost if it was to be quantised, once it is known.
     """
 
+    size: int
     window: Window
     encode: Callable[["Job", FusedAnswer, str, float], Reply]
     quantisation: QuantisationFile | None = None
@@ -121,6 +123,11 @@ class Job(Placed):
         """What jobs for one target must have in common to share a run."""
         alone = id(self) if self.quantise else None
         return self.shelved.model.digest, self.contract, frozenset(self.record), alone
+
+    @property
+    def kind(self) -> Hashable:
+        """What jobs must have in common to take about the same time."""
+        return self.target.name, self.key
 
 
 @dataclass(frozen=True, slots=True)

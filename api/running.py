@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from api.errors import LimitExceeded
 from api.job import Asked, Job, Reply
 from api.metrics import Metrics
+from api.pace import Pace
 from api.quantising import Quantiser
 from api.redis.run_times import RunTimes
 from api.shadow import Shadow
@@ -64,10 +65,11 @@ class Runner:
         self._times = times
         self._wirings: dict[str, Wiring] = {}
         self.quantiser = Quantiser()
+        self._pace = Pace()
 
     def run(self, batch: Sequence[Asked]) -> list[Reply | Exception]:
         """Return a reply or what went wrong for every job of a batch, all of one target and key."""
-        begun = time.perf_counter()
+        begun, begun_cpu = time.perf_counter(), time.thread_time()
         results: list[Reply | Exception] = [RuntimeError("was not run")] * len(batch)
         ready = []
         for index, asked in enumerate(batch):
@@ -82,7 +84,16 @@ class Runner:
             for one, outcome in zip(ready, outcomes, strict=True):
                 _charge(one.asked, outcome, share_s)
                 results[one.index] = self._reply(one.asked, outcome, one.queue_s)
+        # Jobs that can share a run are of one kind.
+        job = batch[0].job
+        self._pace.note(job, (time.thread_time() - begun_cpu) / len(batch))
         return results
+
+    def is_short(self, job: Job) -> bool:
+        """Return whether a job will take less time here and now than being handed to a thread."""
+        return self._pace.is_short(job) and self._programs.at_hand(
+            job.shelved.model, job.target.name, job.contract
+        )
 
     def _ready(self, index: int, asked: Asked, begun: float) -> _Ready:
         job = asked.job

@@ -221,6 +221,7 @@ class Service:
             quantise=request.quantise,
             target=target,
             contract=contract,
+            size=parsed.size,
             window=Window(partial(self._encoding, parsed, shelved, contract)),
             record=request.record,
             seed=request.seed,

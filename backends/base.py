@@ -244,7 +244,14 @@ class CheckedStep:
 
 
 class Program(ABC):
-    """A model compiled for a target, ready to run many times; safe to call from several threads."""
+    """A model compiled for a target, ready to run many times; safe to call from several threads.
+
+    Attributes:
+        in_process: whether a run is nothing but computing in the caller's thread, so that it waits
+            for nothing and cannot hang.
+    """
+
+    in_process: bool = False
 
     @abstractmethod
     def run(

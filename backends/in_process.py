@@ -51,6 +51,8 @@ class InProcessProgram(Program):
     limits on events and duration bound what a run can take.
     """
 
+    in_process = True
+
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 

@@ -54,6 +54,11 @@ class ProgramCache:
             with self._lock:
                 self._compiling.pop(key, None)
 
+    def at_hand(self, model: FusionModel, target: str, contract: ExecutionContract) -> bool:
+        """Return whether the program is there and runs in the caller's own thread."""
+        program = self._known((model.digest, target, contract))
+        return program is not None and program.in_process
+
     def contract(self, target: str, own: ExecutionContract) -> ExecutionContract:
         """Return the contract under which a target runs a model whose own contract is this.
 

@@ -21,7 +21,7 @@ from api.tensors import HEADER_LENGTH
 
 _T = TypeVar("_T")
 
-SHORT_TEXT_BYTES = 4096
+SHORT_TEXT_BYTES = 65536
 """JSON text up to this length is parsed on the event loop."""
 
 _HEADER_LENGTH = HEADER_LENGTH.encode()
@@ -110,17 +110,20 @@ async def run_job(request: Request, job: Job) -> Reply:
     """Run a job on its target, with others that can share its run, and return its reply.
 
     Decoding, encoding and the run happen in threads: while the target is busy, what the sensors
-    recorded is decoded in a thread of the intake, else in the thread that runs.
+    recorded is decoded in a thread of the intake, else in the thread that runs. What will be so
+    short that handing it over costs more is done here and now (docs/adr/0025).
 
     Raises as `answer`.
     """
     service = service_of(request)
     lane = service.lanes[job.target.name]
+    asked = Asked(job, notes_of(request), copy_context())
+    if lane.quiet and service.runner.is_short(job):
+        return await lane.run_here(asked)
     lane.refuse_if_full()
     if not lane.idle:
         decoding = service.intake.submit(job.window.encoding)
         await outcome(decoding, request, job.target.name, job.end, job.deadline_s)
-    asked = Asked(job, notes_of(request), copy_context())
     running = lane.join(job.key, asked)
     return await outcome(running, request, job.target.name, job.end, job.deadline_s)
 
