@@ -8,7 +8,7 @@ from api.job import Job
 SHORT_S = 1e-3
 """Processor seconds within which an answer is short."""
 
-SHORT_BYTES = 2**16
+SHORT_BYTES = 2**17
 """Recordings up to which it can be."""
 
 REMEMBERED = 32
