@@ -28,6 +28,7 @@ LATE_IN_A_ROW = 3
 """So many late answers in a row cut the connection: one alone may be this process' own doing."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 STEADY_S = 5.0
+MAX_COMPLAINTS = 16
 MAX_LATER = 64
 """Calls under way that nobody waits for; one more is dropped."""
 
@@ -56,6 +57,7 @@ class Link:
         self._metrics = metrics
         self._problem: str | None = "not connected yet"
         self._late = 0
+        self._complaints: set[str] = set()
         self._client: Redis | None = None
         self._tripped = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -114,13 +116,6 @@ class Link:
         try:
             async with asyncio.timeout(within_s):
                 result = await call(self._client)
-        except (TimeoutError, failures.TimeoutError):
-            self._late += 1
-            if self._late >= LATE_IN_A_ROW:
-                self._trip("answers too late", "late")
-            else:
-                self._metrics.redis_errors.labels("late").inc()
-            raise RedisFailed("answers too late") from None
         except (failures.RedisError, OSError) as error:
             raise self._failed(error) from None
         self._late = 0
@@ -138,18 +133,29 @@ class Link:
             await self.ask(call, within_s)
 
     def _failed(self, error: Exception) -> RedisFailed:
-        kind = _kind_of(error)
-        if kind in ("refused", "connection"):
-            self._trip(_told(error), kind)
-        else:
+        """Count a failure, and cut the connection unless it seems to be well."""
+        kind, told = _kind_of(error), _told(error)
+        self._late += kind == "late"
+        if isinstance(error, failures.ResponseError):
+            self._complain(kind, told)
+        elif kind == "late" and self._late < LATE_IN_A_ROW:
             self._metrics.redis_errors.labels(kind).inc()
-        return RedisFailed(_told(error))
+        else:
+            self._trip(kind, told)
+        return RedisFailed(told)
 
-    def _trip(self, problem: str, kind: str) -> None:
+    def _complain(self, kind: str, told: str) -> None:
+        """Count that Redis did not do what it was asked, and log the first time."""
         self._metrics.redis_errors.labels(kind).inc()
-        if self._problem is None:
-            log.warning("Redis is not used", reason=problem)
-        self._problem = problem
+        if told not in self._complaints and len(self._complaints) < MAX_COMPLAINTS:
+            self._complaints.add(told)
+            log.warning("Redis does not do what it is asked", reason=told)
+
+    def _trip(self, kind: str, told: str) -> None:
+        self._metrics.redis_errors.labels(kind).inc()
+        if self._problem != told:
+            log.warning("Redis is not used", reason=told)
+        self._problem = told
         self._metrics.redis_up.set(0)
         self._tripped.set()
 
@@ -159,6 +165,7 @@ class Link:
         while True:
             if not self.up and await self._answers():
                 self._problem, self._late, since = None, 0, time.monotonic()
+                self._complaints.clear()
                 self._metrics.redis_up.set(1)
                 log.info("Redis is used")
             if self.up:
@@ -182,13 +189,12 @@ class Link:
         try:
             async with asyncio.timeout(ANSWER_S):
                 await asyncio.gather(*(self._client.ping() for _ in range(CONNECTIONS)))
-        except (TimeoutError, failures.TimeoutError):
-            self._trip("answers too late", "late")
+        except failures.ResponseError as error:  # a full disk is no matter to who reads
+            self._complain(_kind_of(error), _told(error))
         except Exception as error:  # whatever it is, the link lives on and tries again
-            self._trip(_told(error), _kind_of(error))
-        else:
-            return True
-        return False
+            self._trip(_kind_of(error), _told(error))
+            return False
+        return True
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -200,10 +206,12 @@ def _kind_of(error: Exception) -> str:
     refused = failures.AuthenticationError | failures.NoPermissionError
     if isinstance(error, refused) or isinstance(error.__cause__ or error.__context__, refused):
         return "refused"
-    if isinstance(error, failures.ConnectionError | OSError):
-        return "connection"
-    return "response"
+    if isinstance(error, TimeoutError | failures.TimeoutError):
+        return "late"
+    return "response" if isinstance(error, failures.ResponseError) else "connection"
 
 
 def _told(error: Exception) -> str:
+    if _kind_of(error) == "late":
+        return "answers too late"
     return str(error).partition("\n")[0] or type(error).__name__

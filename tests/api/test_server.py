@@ -5,7 +5,6 @@ import json
 import os
 import resource
 import signal
-import socket
 import subprocess
 import sys
 from contextlib import contextmanager, suppress
@@ -15,7 +14,7 @@ import httpx
 import pytest
 import redis
 from support.api_models import CAM_EVENTS, body
-from support.api_server import metric, until
+from support.api_server import free_port, metric, until
 
 START = """
 import sys
@@ -23,11 +22,6 @@ from api.server import serve
 from api.settings import load_settings
 sys.exit(serve(load_settings()))
 """
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 @contextmanager

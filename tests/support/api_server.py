@@ -1,6 +1,7 @@
 """A real server on a free port, in a thread, and the bodies that its tests post."""
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,13 @@ from api.service import Service
 from api.settings import Settings
 
 TYPES = {"<i8": "INT64", "<i4": "INT32", "<i2": "INT16", "<f4": "FP32", "<f8": "FP64"}
+
+
+def free_port() -> int:
+    """Return a TCP port of this machine that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
 
 
 def until(condition: Callable[[], object], seconds: float = 60) -> None:
