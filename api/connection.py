@@ -20,8 +20,8 @@ from uvicorn.server import ServerState
 
 MIN_BYTES_PER_S = 500
 """A body has to come, and a reply to be taken, at least so fast."""
-READ_ON_S = 2.0
-"""So long a connection reads on after a reply that came before the end of its request."""
+READ_ON_S, READ_ON_BYTES = 2.0, 2**22
+"""So long, and so much, a connection reads on after a reply that came before its request's end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +110,10 @@ class Connection(HttpToolsProtocol):
         if self._phase is not Phase.END:
             self._untouched = False
             super().data_received(data)
+            return
+        self._received += len(data)
+        if self._received > READ_ON_BYTES:
+            self.flow.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go."""
@@ -230,6 +234,7 @@ class Connection(HttpToolsProtocol):
         """Close at once if all was read; else read on, so that a reset does not cost the reply."""
         if self._phase in (Phase.HEAD, Phase.BODY) and not self._wire.is_closing():
             self._wait(Phase.END, READ_ON_S)
+            self._received = 0
             self._wire.transport.write_eof()
             self.flow.resume_reading()
         else:

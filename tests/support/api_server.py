@@ -1,22 +1,23 @@
 """A real server on a free port, in a thread, and the bodies that its tests post."""
 
+import asyncio
 import json
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import numpy as np
-import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
 from api.service import Service
 from api.settings import Settings
+from api.worker import Server, make_config
 
 TYPES = {"<i8": "INT64", "<i4": "INT32", "<i2": "INT16", "<f4": "FP32", "<f8": "FP64"}
 
@@ -42,6 +43,7 @@ class Running:
 
     app: FastAPI
     client: httpx.Client
+    server: Server
 
     @property
     def service(self) -> Service:
@@ -79,25 +81,35 @@ class Running:
         until(lambda: self.client.get("/healthz/ready").status_code == 200, 300)
 
 
+class ThreadedServer(Server):
+    """A worker's server in a thread, which no signal reaches."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def capture_signals(self) -> Any:
+        self.loop = asyncio.get_running_loop()
+        return nullcontext()
+
+
 @contextmanager
 def running(settings: Settings, **collaborators: Any) -> Iterator[Running]:
-    """Serve an application over real HTTP."""
+    """Serve an application over real HTTP, as a worker does."""
     app = create_app(settings, **collaborators)
-    config = uvicorn.Config(
-        app, port=0, log_config=None, access_log=False, lifespan="on", ws="none"
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        until(lambda: server.started or not thread.is_alive())
-        assert server.started
-        port = server.servers[0].sockets[0].getsockname()[1]
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=300) as client:
-            yield Running(app, client)
-    finally:
-        server.should_exit = True
-        thread.join()
+    ours, link = socket.socketpair()
+    with ours, link, socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        server = ThreadedServer(make_config(settings, app), app.state.service, link)
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        try:
+            until(lambda: server.started or not thread.is_alive())
+            assert server.started
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=300) as client:
+                yield Running(app, client, server)
+        finally:
+            if thread.is_alive():
+                server.loop.call_soon_threadsafe(server.stop)
+            thread.join()
 
 
 def metric(text: str, name: str, **labels: str) -> float:

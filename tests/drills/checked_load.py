@@ -1,0 +1,307 @@
+"""Questions whose answers are known, and visitors that ask a running service for them.
+
+A question is answered once by the readable reference, alone and before there is any load; every later
+answer, whatever engine gave it, by whatever protocol and in whatever company, has to equal that.
+"""
+
+import http.client
+import json
+import os
+import random
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HOST, READY_S, ANSWER_S = "127.0.0.1", 300.0, 60.0
+TARGET, REFERENCE = "cpu", "numpy"
+VARYING = ("request_id", "timing", "target", "energy_reason", "parameters")
+"""Parts of a reply that differ from one request, or from one target, to the next."""
+SAMPLES = ("digit-1", "digit-4", "digit-7")
+
+
+@dataclass(frozen=True)
+class Question:
+    """A request with the answer that it must get.
+
+    Attributes:
+        name: model, target and protocol.
+        path: where it is posted.
+        headers, body: what is posted.
+        answer: what the reference said, without what varies.
+    """
+
+    name: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    answer: Any = None
+
+    def told_by(self, content: bytes) -> Any:
+        """Return what a reply says, without what varies."""
+        return {key: value for key, value in json.loads(content).items() if key not in VARYING}
+
+
+@dataclass
+class Line:
+    """One keep-alive connection, opened when it is needed and not already closed by the service."""
+
+    port: int
+    connection: http.client.HTTPConnection | None = None
+
+    def ask(self, question: Question) -> tuple[int, bytes]:
+        """Return status and content of a reply; nothing is ever sent twice.
+
+        Raises:
+            OSError, http.client.HTTPException: if there is none.
+        """
+        if self.connection is not None and _closed(self.connection):
+            self.close()
+        if self.connection is None:
+            self.connection = http.client.HTTPConnection(HOST, self.port, timeout=ANSWER_S)
+        try:
+            self.connection.request("POST", question.path, question.body, question.headers)
+            reply = self.connection.getresponse()
+            return reply.status, reply.read()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+
+def _closed(connection: http.client.HTTPConnection) -> bool:
+    """Whether the other side has closed, as every pool of connections looks before it sends."""
+    return connection.sock is not None and bool(select.select([connection.sock], (), (), 0)[0])
+
+
+@dataclass
+class Tally:
+    """What came of the questions that were asked; safe to use from several threads."""
+
+    answered: int = 0
+    failures: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    by_name: Counter[str] = field(default_factory=Counter)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def ask(self, line: Line, question: Question) -> None:
+        """Ask and note the outcome."""
+        try:
+            status, content = line.ask(question)
+        except (OSError, http.client.HTTPException) as error:
+            self._note(self.failures, question, repr(error))
+            return
+        if status != 200:
+            self._note(self.failures, question, f"{status}: {content[:300]!r}")
+        elif question.told_by(content) != question.answer:
+            self._note(self.wrong, question, repr(content[:300]))
+        else:
+            with self.lock:
+                self.answered += 1
+                self.by_name[question.name] += 1
+
+    def _note(self, where: list[str], question: Question, what: str) -> None:
+        with self.lock:
+            where.append(f"{question.name}: {what}")
+
+
+@contextmanager
+def visitors(
+    port: int, questions: Sequence[Question], habits: Sequence[Callable[[random.Random], float]]
+) -> Iterator[Tally]:
+    """Keep asking, from a thread for each habit; gives the tally, complete at the end.
+
+    Args:
+        port: of the service.
+        questions: drawn from at random.
+        habits: seconds that a visitor pauses between two questions; negative, it opens a
+            connection for each.
+    """
+    tally, stop = Tally(), threading.Event()
+
+    def visit(seed: int, habit: Callable[[random.Random], float]) -> None:
+        draw, line = random.Random(seed), Line(port)
+        while not stop.is_set():
+            tally.ask(line, draw.choice(questions))
+            pause_s = habit(draw)
+            if pause_s < 0:
+                line.close()
+            else:
+                stop.wait(pause_s)
+        line.close()
+
+    threads = [threading.Thread(target=visit, args=each) for each in enumerate(habits)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield tally
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+HABITS: tuple[Callable[[random.Random], float], ...] = (
+    lambda draw: 0.0,
+    lambda draw: 0.0,
+    lambda draw: -1.0,
+    lambda draw: draw.uniform(0.0, 0.2),
+    lambda draw: draw.uniform(0.0, 2.0),
+    lambda draw: draw.uniform(0.0, 4.0),
+)
+"""Busy visitors, one with a connection for every question, and such as pause."""
+
+
+def known_questions(port: int, seed: int = 0) -> list[Question]:
+    """Return questions with the answers that the reference gives to them."""
+    line = Line(port)
+    answered = []
+    questions = zip(make_questions(TARGET, seed), make_questions(REFERENCE, seed), strict=True)
+    for question, to_reference in questions:
+        status, content = line.ask(to_reference)
+        assert status == 200, content
+        answered.append(replace(question, answer=question.told_by(content)))
+    line.close()
+    return answered
+
+
+def make_questions(target: str, seed: int) -> list[Question]:
+    """Return questions about `av_digits` to a target, in each protocol."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for sample in SAMPLES:
+        sensors = {name: {"sample": sample} for name in ("audio", "vision")}
+        found.append(_json({"target": target, "sensors": sensors}))
+    for _ in range(3):
+        number = int(rng.integers(200, 2000))
+        times = np.sort(rng.integers(0, 300_000, number))
+        channels = rng.integers(0, 34 * 34 * 2, number, np.int32)
+        events = {"times_us": times.tolist(), "channels": channels.tolist()}
+        found.append(_json({"target": target, "sensors": {"vision": {"events": events}}}))
+        found.append(_binary("/v1/fuse", {"target": target}, times, channels))
+        chosen = {"parameters": {"target": target}}
+        found.append(_binary("/v2/models/av_digits/infer", chosen, times, channels))
+    return found
+
+
+def _json(content: dict[str, Any]) -> Question:
+    headers = {"Content-Type": "application/json"}
+    return Question("json", "/v1/fuse", headers, json.dumps(content).encode())
+
+
+def _binary(path: str, head: dict[str, Any], times: Any, channels: Any) -> Question:
+    parts = (("times_us", times.astype("<i8"), "INT64"), ("channels", channels, "INT32"))
+    inputs = [
+        {
+            "name": f"vision.{name}",
+            "datatype": datatype,
+            "shape": [values.size],
+            "parameters": {"binary_data_size": values.nbytes},
+        }
+        for name, values, datatype in parts
+    ]
+    text = json.dumps({**head, "inputs": inputs}).encode()
+    headers = {
+        "Content-Type": "application/octet-stream",
+        "Inference-Header-Content-Length": str(len(text)),
+    }
+    name = "v2" if path.startswith("/v2") else "binary"
+    return Question(name, path, headers, text + b"".join(part[1].tobytes() for part in parts))
+
+
+@dataclass
+class Service:
+    """A service of its own processes, and its log."""
+
+    process: "subprocess.Popen[bytes]"
+    port: int
+    log: Path
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        """Return status and content of a reply to a GET, over a connection of its own."""
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=ANSWER_S)
+        try:
+            connection.request("GET", path, headers={"Connection": "close"})
+            reply = connection.getresponse()
+            return reply.status, reply.read()
+        finally:
+            connection.close()
+
+    def workers(self) -> list[int]:
+        """Return the process ids of its workers."""
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [int(child) for child in children if b"spawn_main" in _command(child)]
+
+    def logged(self, event: str) -> int:
+        """Return how many lines of the log hold a text."""
+        return self.log.read_text().count(event)
+
+
+def _command(pid: str) -> bytes:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
+@contextmanager
+def service(**settings: Any) -> Iterator[Service]:
+    """Run the service as a deployment does, until it is ready; stop it at the end."""
+    with socket.create_server((HOST, 0)) as probe:
+        port = probe.getsockname()[1]
+    chosen = {"ENV": "production", "HOST": HOST, "PORT": port, **settings}
+    environment = {f"SNN_FUSION_{name}": str(value) for name, value in chosen.items()}
+    with tempfile.TemporaryDirectory() as folder, Path(folder, "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "api.cli", "serve"],
+            env={**os.environ, **environment},
+            stderr=log,
+            start_new_session=True,
+        )
+        started = Service(process, port, Path(folder, "log"))
+        try:
+            wait_for(lambda: _ready(started), READY_S)
+            yield started
+            process.terminate()
+            assert process.wait(READY_S) == 0, started.log.read_text()[-2000:]
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _ready(started: Service) -> bool:
+    assert started.process.poll() is None, started.log.read_text()[-2000:]
+    with suppress(OSError, http.client.HTTPException):
+        return started.get("/healthz/ready")[0] == 200
+    return False
+
+
+def wait_for(condition: Callable[[], object], seconds: float) -> None:
+    """Return once the condition holds.
+
+    Raises:
+        TimeoutError: if it does not come true.
+    """
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError("waited in vain")
+        time.sleep(0.05)
