@@ -3,19 +3,29 @@
 A run starts at once while its lane is idle. While all threads are busy items gather, and the oldest
 starts with all that can share its run, up to a limit, as soon as a thread is free; so a batch is as
 large as the load makes it, and nobody waits for company on an idle machine.
+
+Items have one of three priorities. Each level counts as some seconds of waiting (`HEAD_START_S`):
+an item is overtaken by those of a higher level that come within that time, and by none that come
+later, so nobody starves. Where the queue is full, the newest of the lowest level has to go.
 """
 
 import asyncio
 import time
+from bisect import insort
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from threading import Condition
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from api.errors import QueueFull
+
+HIGHEST, NORMAL, LOWEST = 1, 2, 3
+"""The levels of priority: at the ends, and of who says nothing."""
+HEAD_START_S = 1.0
+"""Seconds of waiting that a level of priority counts for."""
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -37,12 +47,18 @@ class Batching:
 
 @dataclass(slots=True, eq=False)
 class _Ticket(Generic[_Item, _Result]):
-    """An item that waits: what it can share a run with, and since when it waits."""
+    """An item that waits: what it can share a run with, its priority, and since when it waits."""
 
     key: Hashable
     item: _Item
+    priority: int
     since: float
     future: "Future[_Result]"
+
+    @property
+    def turn(self) -> float:
+        """What the queue is sorted by."""
+        return self.since + self.priority * HEAD_START_S
 
 
 class BatchLane(Generic[_Item, _Result]):
@@ -105,35 +121,42 @@ class BatchLane(Generic[_Item, _Result]):
         """Estimate of the seconds that an item would wait now."""
         return 0.0 if self.idle else self._mean_s * (self.waiting + 1) / self.threads
 
-    def refuse_if_full(self) -> None:
-        """Return if one more item may wait.
+    def refuse_if_full(self, priority: int = NORMAL) -> None:
+        """Return if one more item of a priority may wait.
 
         Raises:
             QueueFull: if not.
         """
-        if self.waiting >= self.max_queue + self.threads - self._runs:
+        if self._full and not self._below(priority):
             raise QueueFull(self.name, self.waiting, self.wait_s)
 
-    def join(self, key: Hashable, item: _Item) -> "asyncio.Future[_Result]":
+    def join(self, key: Hashable, item: _Item, priority: int = NORMAL) -> "asyncio.Future[_Result]":
         """Run an item, for a caller on the event loop; else as `enter`."""
-        return asyncio.wrap_future(self.enter(key, item))
+        return asyncio.wrap_future(self.enter(key, item, priority))
 
-    def enter(self, key: Hashable, item: _Item) -> "Future[_Result]":
+    def enter(self, key: Hashable, item: _Item, priority: int = NORMAL) -> "Future[_Result]":
         """Run an item, alone or with others of an equal key.
 
         Cancelling the future takes a waiting item off the queue. A batch that runs goes on, and
         the others in it get their results.
 
         Raises:
-            QueueFull: if as many wait as may.
+            QueueFull: if as many wait as may, none of them of a lower priority; the future raises
+                it if the item had to make room for one of a higher priority.
             RuntimeError: if the lane is closed.
         """
-        ticket = _Ticket[_Item, _Result](key, item, time.perf_counter(), Future())
+        ticket = _Ticket[_Item, _Result](key, item, priority, time.perf_counter(), Future())
+        dropped = None
         with self._changed:
-            self.refuse_if_full()
-            self._tickets.append(ticket)
+            self.refuse_if_full(priority)
+            if self._full:
+                dropped = max(self._below(priority), key=_last)
+                self._tickets.remove(dropped)
+            insort(self._tickets, ticket, key=_turn)
             self._count(1)
             self._changed.notify_all()  # a batch that waits for company may be full now
+        if dropped is not None and dropped.future.set_running_or_notify_cancel():
+            dropped.future.set_exception(QueueFull(self.name, self.waiting, self.wait_s))
         ticket.future.add_done_callback(partial(self._leave, ticket))
         try:
             self._pool.submit(self._serve)
@@ -171,6 +194,14 @@ class BatchLane(Generic[_Item, _Result]):
         for ticket in waiting:
             ticket.future.cancel()
 
+    @property
+    def _full(self) -> bool:
+        return self.waiting >= self.max_queue + self.threads - self._runs
+
+    def _below(self, priority: int) -> list[_Ticket[_Item, _Result]]:
+        """Return what waits with a lower priority."""
+        return [one for one in self._tickets if one.priority > priority]
+
     def _serve(self) -> None:
         """Run the next batch. It is called once for every item, so none is left behind."""
         batch = self._next()
@@ -207,7 +238,7 @@ class BatchLane(Generic[_Item, _Result]):
             return []
 
     def _alike(self) -> list[_Ticket[_Item, _Result]]:
-        """Return the oldest ticket and those that can share its run, in the order they came."""
+        """Return the ticket whose turn it is, and those that can share its run, by their turns."""
         key = self._tickets[0].key
         alike = (ticket for ticket in self._tickets if ticket.key == key)
         return list(islice(alike, self.batching.max_size))
@@ -234,3 +265,11 @@ class BatchLane(Generic[_Item, _Result]):
     def _count(self, change: int) -> None:
         self._pending += change
         self._on_change(self._pending)
+
+
+def _turn(ticket: _Ticket[Any, Any]) -> float:
+    return ticket.turn
+
+
+def _last(ticket: _Ticket[Any, Any]) -> tuple[int, float]:
+    return ticket.priority, ticket.since

@@ -57,6 +57,7 @@ class Prepared:
         own: the contract that the request asks for, else the model's own.
         quantise: whether to make integers that a target needs and the model lacks.
         deadline_s: seconds from the request's arrival.
+        priority: its level in queues.
         started: arrival, on the clock of `time.perf_counter`.
     """
 
@@ -64,6 +65,7 @@ class Prepared:
     own: ExecutionContract
     quantise: bool
     deadline_s: float
+    priority: int
     started: float
 
     @property

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from starlette.requests import Request
 
-from api.batching import Batching, BatchLane
+from api.batching import NORMAL, Batching, BatchLane
 from api.errors import ClientGone
 from backends.errors import RunTimeout
 
@@ -33,20 +33,20 @@ class Lane(BatchLane[Callable[[], Any], Any]):
     def __init__(self, name: str, threads: int, max_queue: int) -> None:
         super().__init__(name, threads, max_queue, _run_one, Batching())
 
-    def submit(self, work: Callable[[], _T]) -> "asyncio.Future[_T]":
+    def submit(self, work: Callable[[], _T], priority: int = NORMAL) -> "asyncio.Future[_T]":
         """Run `work` in a thread, for a caller on the event loop; else as `start`."""
-        return asyncio.wrap_future(self.start(work))
+        return asyncio.wrap_future(self.start(work, priority))
 
-    def start(self, work: Callable[[], _T]) -> Future[_T]:
+    def start(self, work: Callable[[], _T], priority: int = NORMAL) -> Future[_T]:
         """Run `work` in a thread, with the caller's context variables.
 
         Cancelling the future takes waiting work off the queue; running work runs on to its end.
 
         Raises:
-            QueueFull: if as many wait as may.
+            QueueFull: as of `BatchLane.enter`.
             RuntimeError: if the lane is closed.
         """
-        return self.enter(None, partial(copy_context().run, work))
+        return self.enter(None, partial(copy_context().run, work), priority)
 
 
 def _run_one(work: Sequence[Callable[[], Any]]) -> list[Any]:

@@ -7,6 +7,7 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta, Raw, Struct, field
 
+from api.batching import HIGHEST, LOWEST, NORMAL
 from api.errors import MalformedBody
 from backends.compare import TOLERANCE
 from fusion.errors import InvalidInput
@@ -131,6 +132,10 @@ class FuseRequest(_Contracted, frozen=True):
     deadline_s: Annotated[
         Positive | None, Meta(description="Seconds until the answer is of no use any more.")
     ] = None
+    priority: Annotated[
+        Annotated[int, Meta(ge=HIGHEST, le=LOWEST)],
+        Meta(description="1 before 2 before 3, as far as requests wait for the target."),
+    ] = NORMAL
     sensors: Annotated[
         dict[str, Raw], Meta(description="Sensor name to what it recorded; any subset.")
     ] = field(default_factory=dict)

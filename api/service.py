@@ -226,6 +226,7 @@ class Service:
             record=request.record,
             seed=request.seed,
             deadline_s=deadline(request, target.max_run_s),
+            priority=request.priority,
             started=started,
             parse_s=time.perf_counter() - begun,
             encode=encode,

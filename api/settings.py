@@ -79,6 +79,7 @@ class Settings(BaseSettings):
         linger_s: seconds that idle connections then stay open, so that a request that is on its way
             is answered; the reply asks the client to go on over another connection.
         shutdown_s: seconds that running requests then have to finish.
+        hang_s: seconds after which a server process whose event loop stands still is replaced.
         max_connections: open connections of one server process; one more is refused at once.
         head_s: seconds in which the head of a request has to arrive.
         transfer_s: seconds after which a request's body must have come, and a reply be taken, by at
@@ -138,6 +139,7 @@ class Settings(BaseSettings):
     drain_s: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     linger_s: float = Field(default=5.0, ge=0, allow_inf_nan=False)
     shutdown_s: int = Field(default=30, ge=1)
+    hang_s: float = Field(default=60.0, gt=1, allow_inf_nan=False)
     max_connections: int = Field(default=10_000, ge=1)
     head_s: float = Field(default=20.0, gt=0, allow_inf_nan=False)
     transfer_s: float = Field(default=20.0, gt=0, allow_inf_nan=False)

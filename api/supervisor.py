@@ -22,8 +22,6 @@ from api.logs import configure_logging
 from api.metrics_files import make_room, retire
 from api.settings import Settings
 
-HANG_S = 60.0
-"""A worker whose event loop stands still so long is killed."""
 START_S = 600.0
 """A worker has so long to become ready; where kernels have to be compiled, that takes minutes."""
 LONGEST_PAUSE_S = 30.0
@@ -48,6 +46,7 @@ class Worker:
         self.ready = self.failed = self.mute = self.leaving = False
         self.due_s = time.monotonic() + START_S
         """When it has to have told something, or to have ended."""
+        self._hang_s = settings.hang_s
         self._end_s = settings.drain_s + 2 * settings.shutdown_s + MARGIN_S
         self.link, theirs = socket.socketpair()
         self.link.setblocking(False)
@@ -71,7 +70,7 @@ class Worker:
         self.ready = self.ready or b"r" in told
         self.failed = self.failed or b"f" in told
         if self.ready and told and not self.leaving:
-            self.due_s = time.monotonic() + HANG_S
+            self.due_s = time.monotonic() + self._hang_s
 
     def tell(self, number: signal.Signals) -> None:
         """Tell it to drain (SIGTERM) or to end as soon as what runs is done (SIGQUIT)."""

@@ -101,6 +101,7 @@ def _raster_job(
         record=fuse.record,
         seed=fuse.seed,
         deadline_s=deadline(fuse, target.max_run_s),
+        priority=fuse.priority,
         started=arrival.started,
         parse_s=time.perf_counter() - begun,
         rasters=rasters,

@@ -144,7 +144,7 @@ async def _answer(request: Request, job: Job | RasterJob) -> Reply:
         return await answer(request, job)
     protocol, name = _protocol(request), job.target.name
     work = partial(rasters.run, protocol.service, job, notes_of(request))
-    running = protocol.raster_lanes[name].submit(work)
+    running = protocol.raster_lanes[name].submit(work, job.priority)
     return await outcome(running, request, name, job.end, job.deadline_s)
 
 

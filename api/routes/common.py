@@ -120,11 +120,11 @@ async def run_job(request: Request, job: Job) -> Reply:
     asked = Asked(job, notes_of(request), copy_context())
     if lane.quiet and service.runner.is_short(job):
         return await lane.run_here(asked)
-    lane.refuse_if_full()
+    lane.refuse_if_full(job.priority)
     if not lane.idle:
-        decoding = service.intake.submit(job.window.encoding)
+        decoding = service.intake.submit(job.window.encoding, job.priority)
         await outcome(decoding, request, job.target.name, job.end, job.deadline_s)
-    running = lane.join(job.key, asked)
+    running = lane.join(job.key, asked, job.priority)
     return await outcome(running, request, job.target.name, job.end, job.deadline_s)
 
 

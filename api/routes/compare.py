@@ -36,7 +36,7 @@ async def compare(request: Request) -> Response:
     body = await read_body(request, service.settings.max_body_bytes)
     parsing = service.intake.submit(partial(_prepare, service, body, started, notes.use))
     job = await outcome(parsing, request, "intake", math.inf, math.inf)
-    running = service.comparing.submit(partial(_run, service, job, notes))
+    running = service.comparing.submit(partial(_run, service, job, notes), job.priority)
     reply = await outcome(running, request, ", ".join(job.targets), job.end, job.deadline_s)
     return Response(reply, media_type=JSON)
 
@@ -57,6 +57,7 @@ def _prepare(service: Service, body: Body, started: float, use: Use) -> Comparis
         quantise=request.quantise,
         recordings=recordings,
         deadline_s=deadline(request, max_s),
+        priority=request.priority,
         started=started,
         targets=targets,
         tolerance=request.tolerance,

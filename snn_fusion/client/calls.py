@@ -58,7 +58,7 @@ class FuseChoices(ContractChoices, total=False):
 
     `target` is where it runs; `record` names nodes whose spikes and traces are wanted, or `all`;
     `seed` is echoed; `quantise` makes the integers that the target needs and the model lacks;
-    `deadline_s` is the seconds after which the service gives up.
+    `deadline_s` is the seconds after which the service gives up; `priority` is 1 to 3, 1 first.
     """
 
     target: str | None
@@ -66,18 +66,20 @@ class FuseChoices(ContractChoices, total=False):
     seed: int | None
     quantise: bool
     deadline_s: float | None
+    priority: int
 
 
 class CompareChoices(ContractChoices, total=False):
     """What a comparison may choose.
 
-    `tolerance` is the share of the spikes that may differ in an equivalent pair; `quantise` and
-    `deadline_s` as of a fuse request.
+    `tolerance` is the share of the spikes that may differ in an equivalent pair; `quantise`,
+    `deadline_s` and `priority` as of a fuse request.
     """
 
     tolerance: float
     quantise: bool
     deadline_s: float | None
+    priority: int
 
 
 class CheckChoices(ContractChoices, total=False):

@@ -5,7 +5,8 @@ import threading
 import pytest
 from support.api_backends import Turnstile
 
-from api.batching import Batching, BatchLane
+from api import batching
+from api.batching import HIGHEST, LOWEST, NORMAL, Batching, BatchLane
 from api.errors import QueueFull
 
 LONG_S = 3600.0
@@ -140,6 +141,60 @@ def test_what_is_too_much_is_refused_at_once(lane, recorder, fit):
     recorder.turnstile.release(10)
     assert [future.result(60) for future in futures] == [2 * n for n in range(fit)]
     assert lane.enter("a", 9).result(60) == 18
+
+
+@pytest.mark.parametrize("lane", [(1, 100, 2)], indirect=True)
+def test_the_urgent_goes_first_and_takes_along_what_shares_its_run(lane, recorder):
+    first = lane.enter("a", 0)
+    recorder.wait()
+    late = lane.enter("a", 1, LOWEST)
+    usual = [lane.enter("b", 2), lane.enter("b", 3), lane.enter("a", 4)]
+    urgent = lane.enter("a", 5, HIGHEST)
+    recorder.turnstile.release(100)
+    assert [one.result(60) for one in (first, late, *usual, urgent)] == [0, 2, 4, 6, 8, 10]
+    assert recorder.batches == [[0], [5, 4], [2, 3], [1]]
+
+
+@pytest.mark.parametrize("lane", [(1, 100, 1)], indirect=True)
+def test_nobody_is_overtaken_for_longer_than_a_level_counts(lane, recorder, monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(batching.time, "perf_counter", lambda: now)
+    futures = [lane.enter("a", 0)]
+    recorder.wait()
+    futures.append(lane.enter("a", 1, LOWEST))
+    for n, (moment, priority) in enumerate(
+        [(0.5, NORMAL), (1.5, NORMAL), (1.9, HIGHEST), (2.1, HIGHEST)], 2
+    ):
+        now = moment * batching.HEAD_START_S
+        futures.append(lane.enter("a", n, priority))
+    recorder.turnstile.release(100)
+    for future in futures:
+        future.result(60)
+    assert recorder.batches == [[0], [2], [4], [1], [5], [3]]
+
+
+@pytest.mark.parametrize("lane", [(1, 3, 1)], indirect=True)
+def test_a_full_queue_drops_the_newest_of_the_lowest_priority(lane, recorder):
+    futures = [lane.enter("a", 0)]
+    recorder.wait()
+    futures += [lane.enter("a", n, p) for n, p in enumerate((LOWEST, LOWEST, NORMAL), 1)]
+    for priority in (LOWEST, LOWEST):
+        with pytest.raises(QueueFull):
+            lane.enter("a", 9, priority)
+    futures.append(lane.enter("a", 4, NORMAL))
+    with pytest.raises(QueueFull):
+        futures.pop(2).result(60)
+    lane.refuse_if_full(NORMAL)
+    futures.append(lane.enter("a", 5, HIGHEST))
+    with pytest.raises(QueueFull):
+        futures.pop(1).result(60)
+    with pytest.raises(QueueFull):
+        lane.enter("a", 9, NORMAL)
+    assert lane.waiting == 3
+    recorder.turnstile.release(100)
+    assert [one.result(60) for one in futures] == [0, 6, 8, 10]
+    assert recorder.batches == [[0], [5], [3], [4]]
+    assert lane.idle
 
 
 def test_the_number_in_the_lane_is_told(recorder):

@@ -1,9 +1,9 @@
-"""Clients that dawdle, flood or never read: each costs its own connection, and nobody else's answer."""
+"""Clients that dawdle, flood or never read: each costs its own connection, nobody else's answer."""
 
 import gzip
 import json
 import socket
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import httpx
 import pytest
@@ -118,18 +118,20 @@ def test_a_body_that_does_not_come_is_refused(server, cut, drop):
     until(lambda: server.metric(name, route="/v1/fuse", status="499") == gone + 1)
 
 
-def dribbled(connection, drop):
-    """Send a drop at every pause until the other side ends, and return what it said."""
+def dribbled(connection, drop, *, always=False):
+    """Send a drop at every pause, if need be until something is said; return all that is said."""
     parts = []
-    while True:
-        try:
-            part = connection.recv(65536)
-            if not part:
-                return b"".join(parts)
-            parts.append(part)
-        except TimeoutError:
-            if not parts:
-                connection.sendall(drop)
+    with suppress(ConnectionError):
+        while True:
+            try:
+                part = connection.recv(65536)
+                if not part:
+                    break
+                parts.append(part)
+            except TimeoutError:
+                if always or not parts:
+                    connection.sendall(drop)
+    return b"".join(parts)
 
 
 def test_a_body_that_comes_slowly_but_steadily_is_answered(server):
@@ -156,10 +158,7 @@ def test_who_does_not_take_replies_is_cut_off(server, cut):
         greedy.connect((url.host, url.port))
         greedy.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
         cut("reply")
-        with pytest.raises(ConnectionError):
-            while greedy.recv(1 << 20):
-                pass
-            raise ConnectionResetError("ended without a reset")
+        received_before_reset(greedy)
 
 
 def test_idle_connections_end_though_they_send_line_ends(server, shelf_dir):
@@ -167,14 +166,8 @@ def test_idle_connections_end_though_they_send_line_ends(server, shelf_dir):
     with running(settings) as short, line(short) as idle:
         idle.settimeout(0.05)
         idle.sendall(b"GET /healthz/live HTTP/1.1\r\nHost: x\r\n\r\n")
-        until(lambda: idle.recv(65536).startswith(b"HTTP/1.1 200"))
-        with pytest.raises(OSError, match=r"."):
-            while True:
-                try:
-                    if not idle.recv(65536):
-                        raise ConnectionResetError("ended")
-                except TimeoutError:
-                    idle.sendall(b"\r\n")
+        reply = dribbled(idle, b"\r\n", always=True)
+    assert reply.startswith(b"HTTP/1.1 200")
 
 
 def test_a_huge_body_is_refused_before_it_is_sent(server):
@@ -193,8 +186,8 @@ def test_who_sends_a_huge_body_nevertheless_reads_why_not(server, announced):
     with line(server) as huge:
         huge.sendall(start)
         sent = 0
-        with pytest.raises(ConnectionError):
-            while sent < 10 * 2**30:
+        with suppress(ConnectionError):
+            while sent < 2**27:
                 sent += huge.send(chunk)
         assert sent < 2**27, "it was not read to its end"
         reply = received_before_reset(huge)
@@ -203,11 +196,9 @@ def test_who_sends_a_huge_body_nevertheless_reads_why_not(server, announced):
 
 def received_before_reset(connection):
     parts = []
-    try:
+    with suppress(ConnectionError):
         while part := connection.recv(65536):
             parts.append(part)
-    except ConnectionError:
-        pass
     return b"".join(parts)
 
 

@@ -9,9 +9,9 @@ from functools import partial
 
 import httpx
 import pytest
-from support.api_backends import Gate, HookedRegistry, erring, failing
+from support.api_backends import Gate, HookedRegistry, Turnstile, erring, failing
 from support.api_models import body
-from support.api_server import answer_of, running, until
+from support.api_server import answer_of, refused, running, until
 
 from api.settings import load_settings
 from backends.registry import Registry
@@ -42,6 +42,53 @@ def test_a_full_queue_is_told_at_once_and_the_queued_are_answered(shelf_dir):
         gate.opened.set()
         assert running_one.result().status_code == queued.result().status_code == 200
         assert server.fuse(body(target="hooked")).status_code == 200
+
+
+def test_the_urgent_is_served_first_and_pushes_the_unimportant_out(shelf_dir):
+    gate = Turnstile()
+    limits = {"threads": 1, "max_queue": 2, "max_batch_size": 1}
+
+    def ask(priority):
+        return server.fuse(body(target="hooked", priority=priority))
+
+    def infer(priority):
+        tensors = [
+            {"name": "cam.times_us", "datatype": "INT64", "shape": [1], "data": [1]},
+            {"name": "cam.channels", "datatype": "INT32", "shape": [1], "data": [1]},
+        ]
+        chosen = {"target": "hooked", "priority": priority}
+        sent = {"parameters": chosen, "inputs": tensors}
+        return server.client.post("/v2/models/listening/infer", json=sent)
+
+    with start(shelf_dir, HookedRegistry(gate), **limits) as server, ThreadPoolExecutor(5) as pool:
+        first = pool.submit(ask, 2)
+        assert gate.entered.acquire(timeout=60)
+        lane = server.service.lanes["hooked"]
+        usual = pool.submit(ask, 2)
+        until(lambda: lane.waiting == 1)
+        unimportant = pool.submit(infer, 3)
+        until(lambda: lane.waiting == 2)
+        urgent = pool.submit(infer, 1)
+        dropped = unimportant.result(60)
+        assert dropped.status_code == 503
+        assert int(dropped.headers["Retry-After"]) >= 1
+        assert "already wait" in dropped.json()["error"]
+        for one in (first, urgent):
+            gate.release()
+            assert one.result(60).status_code == 200
+        assert not usual.done()
+        gate.release()
+        assert usual.result(60).status_code == 200
+
+
+@pytest.mark.parametrize("priority", [0, 4, "high"])
+def test_a_priority_that_there_is_not_is_refused(shelf_dir, priority):
+    with start(shelf_dir, Registry()) as server:
+        refused(server.fuse(body(priority=priority)), 422, "priority")
+        sent = {"parameters": {"priority": priority}, "inputs": []}
+        reply = server.client.post("/v2/models/listening/infer", json=sent)
+        assert reply.status_code == 422
+        assert "parameters.priority" in reply.json()["error"]
 
 
 def test_a_deadline_that_passes_is_told_while_the_run_goes_on(shelf_dir):

@@ -1,7 +1,7 @@
 """Questions whose answers are known, and visitors that ask a running service for them.
 
-A question is answered once by the readable reference, alone and before there is any load; every later
-answer, whatever engine gave it, by whatever protocol and in whatever company, has to equal that.
+A question is answered once by the readable reference, alone and before there is any load; every
+later answer, from whatever engine, by whatever protocol, in whatever company, has to equal it.
 """
 
 import http.client
@@ -279,8 +279,9 @@ def service(**settings: Any) -> Iterator[Service]:
         try:
             wait_for(lambda: _ready(started), READY_S)
             yield started
-            process.terminate()
-            assert process.wait(READY_S) == 0, started.log.read_text()[-2000:]
+            if process.poll() is None:
+                process.terminate()
+                assert process.wait(READY_S) == 0, started.log.read_text()[-2000:]
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
