@@ -44,6 +44,7 @@ def test_three_restarts_of_two_workers_lose_nothing():
     assert (tally.failures, tally.wrong) == ([], [])
 
 
+@pytest.mark.full
 def test_a_restart_is_given_up_if_the_new_worker_cannot_start(tmp_path):
     with service(HW_CONFIGS=tmp_path, LINGER_S=0) as started:
         questions = known_questions(started.port)
@@ -119,6 +120,7 @@ def requests_counted(started):
     )
 
 
+@pytest.mark.full
 def test_the_client_says_that_a_worker_was_killed_under_it_and_may_ask_again():
     with (
         service(LINGER_S=0) as started,
@@ -152,6 +154,7 @@ def test_a_worker_that_hangs_is_replaced():
         ask(started, questions)
 
 
+@pytest.mark.full
 def test_workers_do_not_outlive_their_supervisor():
     with service(WORKERS=2, LINGER_S=0) as started:
         workers = started.workers()

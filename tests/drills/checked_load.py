@@ -266,9 +266,16 @@ def service(**settings: Any) -> Iterator[Service]:
     """Run the service as a deployment does, until it is ready; stop it at the end."""
     with socket.create_server((HOST, 0)) as probe:
         port = probe.getsockname()[1]
-    chosen = {"ENV": "production", "HOST": HOST, "PORT": port, **settings}
-    environment = {f"SNN_FUSION_{name}": str(value) for name, value in chosen.items()}
     with tempfile.TemporaryDirectory() as folder, Path(folder, "log").open("wb") as log:
+        chosen = {
+            "ENV": "production",
+            "WITHOUT_KEYS": "true",
+            "HOST": HOST,
+            "PORT": port,
+            "DATA_DIR": folder,
+            **settings,
+        }
+        environment = {f"SNN_FUSION_{name}": str(value) for name, value in chosen.items()}
         process = subprocess.Popen(
             [sys.executable, "-m", "api.cli", "serve"],
             env={**os.environ, **environment},
