@@ -125,6 +125,7 @@ def _lifespan(
             guard.close()
             protocol.close()
             await service.shared.close()
+            await service.owners.close()
             try:
                 async with asyncio.timeout(service.settings.shutdown_s):
                     await asyncio.to_thread(service.close)

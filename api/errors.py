@@ -5,7 +5,7 @@ Open Inference Protocol says, `{"error": text}`.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NotRequired, TypedDict
 
 import orjson
@@ -13,7 +13,9 @@ from starlette.responses import Response
 
 from api.access.refusals import Exhausted, Forbidden, Refused, Unauthenticated
 from api.notes import Notes
+from backends.base import Target
 from backends.errors import (
+    BackendError,
     Diverged,
     ModelRejected,
     RunFailed,
@@ -83,6 +85,46 @@ class NotSupported(Exception):
     """This deployment does not do what the caller asks for."""
 
 
+class Elsewhere(Exception):
+    """Targets are served by another deployment: not an error, but where the request has to go.
+
+    Args:
+        targets: the targets, all of one owner.
+        deadline_s: the deadline that the request names, if it does.
+    """
+
+    def __init__(self, targets: Sequence[Target], deadline_s: float | None) -> None:
+        self.targets = targets
+        self.target = targets[0].name
+        self.deadline_s = deadline_s
+        self.limit_s = sum(target.max_run_s for target in targets)
+        super().__init__(f"target {self.target!r} is served elsewhere")
+
+
+class ForwardedTwice(BackendError):
+    """A request that was forwarded to this deployment names a target that is served elsewhere."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__(
+            f"the request was forwarded here, and {target!r} is served elsewhere: the PEERS of the "
+            f"deployments lead in a circle"
+        )
+
+
+class OwnerAway(TargetUnavailable):
+    """The deployment that owns a target does not answer.
+
+    Args:
+        target: its name.
+        reason: how that was found.
+        retry_after_s: seconds after which it is asked again.
+    """
+
+    def __init__(self, target: str, reason: str, retry_after_s: float) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(target, reason, "try again; GET /v1/targets says when it is back")
+
+
 class ViolationReply(TypedDict):
     """One limit that the request or the model exceeds."""
 
@@ -129,6 +171,7 @@ STATUSES: Mapping[type[Exception], tuple[int, str, str]] = {
     Unauthenticated: (401, "unauthenticated", "A key is needed"),
     Forbidden: (403, "forbidden", "The key is not for this"),
     Exhausted: (429, "limit-reached", "A limit of the key is reached"),
+    ForwardedTwice: (508, "forwarded-twice", "The request went in a circle"),
 }
 """Exception → status, problem type and title; a class stands before its bases."""
 
@@ -166,7 +209,7 @@ def problem_response(error: Exception, notes: Notes) -> Response:
     if violations:
         reply["violations"] = violations
     headers = dict(error.headers) if isinstance(error, Refused) else {}
-    if isinstance(error, QueueFull):
+    if isinstance(error, QueueFull | OwnerAway):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     return respond(reply, notes, headers)
 

@@ -4,6 +4,7 @@ import zlib
 from dataclasses import dataclass
 
 from api.errors import BodyTooLarge, MalformedBody, WrongContentType
+from api.hop import Hop
 from api.tensors import split_body
 
 JSON, BINARY = "application/json", "application/octet-stream"
@@ -18,12 +19,14 @@ class Body:
         content_type: media type without parameters, lower case; empty where absent.
         encoding: content encoding, lower case; empty where absent.
         header_length: the Inference-Header-Content-Length header, if there is one.
+        hop: what the deployment that forwarded it says; None if none did.
     """
 
     content: bytes
     content_type: str
     encoding: str
     header_length: str | None
+    hop: Hop | None = None
 
     @property
     def text_bytes(self) -> int:

@@ -6,10 +6,11 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 import numpy as np
-from msgspec import Raw
+from msgspec import Raw, structs
 
 from api.errors import LimitExceeded, UnknownName
 from api.framing import Body, framed
+from api.hop import Hop
 from api.requests import (
     CheckRequest,
     EventsInput,
@@ -35,10 +36,11 @@ _Request = TypeVar("_Request", bound=FuseRequest)
 
 @dataclass(frozen=True, slots=True)
 class Parsed(Generic[_Request]):
-    """A request's fields, and its tensors by name."""
+    """A request's fields, its tensors by name, and how it was forwarded, if it was."""
 
     request: _Request
     tensors: Mapping[str, Tensor]
+    hop: Hop | None = None
 
     @property
     def size(self) -> int:
@@ -56,7 +58,15 @@ def parse(body: Body, max_bytes: int, kind: type[_Request]) -> Parsed[_Request]:
     """
     header, tail = framed(body, max_bytes)
     request = decode(header, kind)
-    return Parsed(request, read_tensors(request.inputs, tail))
+    return Parsed(with_defaults(request, body.hop), read_tensors(request.inputs, tail), body.hop)
+
+
+def with_defaults(request: _Request, hop: Hop | None) -> _Request:
+    """Return a request that was forwarded with the defaults of the deployment that did it."""
+    if hop is None:
+        return request
+    target, model = request.target or hop.target, request.model or hop.model
+    return structs.replace(request, target=target, model=model)
 
 
 def parse_check(body: Body, max_bytes: int) -> CheckRequest:

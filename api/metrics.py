@@ -109,6 +109,12 @@ class Metrics:
         self.pending = make.gauge(
             "pending_requests", "Requests that wait for or run on a target", "livesum", "target"
         )
+        self.forwarded = make.counter(
+            "forwarded", "Requests for targets of other deployments", "target", "outcome"
+        )
+        self.owner_up = make.gauge(
+            "owner_up", "Whether the deployment that owns a target answers", "livemin", "target"
+        )
         self.loop_lag = make.histogram(
             "event_loop_lag_seconds", "How late the event loop was to wake up a sleeper"
         )

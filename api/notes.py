@@ -62,12 +62,26 @@ class Notes:
         """
         self.tell(model.name, ",".join(target.name for target in targets))
         self.digest = model.digest
+        self._allow(targets)
+        self.hardware = any(target.capabilities.hardware for target in targets)
+
+    def pass_on(self, targets: Sequence[Target]) -> None:
+        """Note targets that another deployment owns, if the caller may run something there.
+
+        That deployment notes the rest.
+
+        Raises:
+            Refused: as `use`.
+        """
+        self.target = ",".join(target.name for target in targets)
+        self._allow(targets)
+
+    def _allow(self, targets: Sequence[Target]) -> None:
         try:
             self.caller.check_targets(targets)
         except Refused as refusal:
             self.refusal = refusal
             raise
-        self.hardware = any(target.capabilities.hardware for target in targets)
 
     def charge(self, target: Target, synaptic_events: int, run_s: float) -> None:
         """Count against the caller's quotas what they had of a target."""

@@ -131,7 +131,11 @@ class AvailabilityReply(TypedDict):
 
 
 class TargetReply(AvailabilityReply):
-    """One target: what it can do and whether it can be used now."""
+    """One target: what it can do and whether it can be used now.
+
+    `owner` is the deployment that serves it, null if that is the one that answers; `queue` is null
+    if the owner does not answer.
+    """
 
     name: str
     backend: str
@@ -140,11 +144,12 @@ class TargetReply(AvailabilityReply):
     capabilities: dict[str, Any]
     max_run_s: float
     energy: EnergyModel | None
-    queue: QueueReply
+    queue: QueueReply | None
+    owner: str | None
 
 
 class TargetsReply(TypedDict):
-    """The targets served here."""
+    """The targets that can be asked for here."""
 
     targets: list[TargetReply]
 

@@ -9,14 +9,16 @@ from prometheus_client import CollectorRegistry
 
 from api import render
 from api.batching import Batching, BatchLane
-from api.errors import LimitExceeded, UnknownName
+from api.errors import Elsewhere, LimitExceeded, UnknownName
 from api.framing import Body
 from api.health import Health
+from api.hop import Hop
 from api.intake import Parsed, parse, read_recordings
 from api.job import Asked, Job, Reply, Window
 from api.lanes import Lane
 from api.metrics import Metrics
 from api.notes import Use
+from api.owners import Owners
 from api.redis.shared import Shared
 from api.requests import FuseRequest
 from api.running import Runner
@@ -67,8 +69,15 @@ class Service:
         self.shared = Shared(settings, self.metrics)
         self.health = Health()
         self.programs = ProgramCache(registry, settings.programs)
-        names = settings.targets or tuple(registry.targets)
+        names = settings.served(registry.targets)
         self.targets = {name: registry.targets[name] for name in names}
+        self.owners = Owners(
+            settings.peers,
+            registry.targets,
+            settings.model,
+            4 * settings.max_queue + 4,
+            self.metrics,
+        )
         self.intake = Lane("intake", settings.threads, 4 * settings.max_queue + 4)
         self.housekeeping = Lane("housekeeping", 2, 256)
         self.shadow = make_shadow(settings, registry, self.metrics)
@@ -115,6 +124,8 @@ class Service:
         """Compile a model for the default target; a problem is kept under its name in `health`."""
         name = self.settings.target
         self.health.problems.pop(model.name, None)
+        if name not in self.targets:  # its owner makes its models ready
+            return
         try:
             contract = self.programs.contract(name, model.contract())
             self.programs.get(model, name, contract)
@@ -158,28 +169,32 @@ class Service:
         except InvalidInput as error:
             raise UnknownName(error.field, error.problem, error.nearest) from None
 
-    def find_target(self, name: str | None) -> Target:
+    def find_target(self, name: str | None, deadline_s: float | None = None) -> Target:
         """Return a target served here, the deployment's default without a name.
 
         Raises:
-            UnknownTarget: if it is not served here.
+            Elsewhere: if it is served by another deployment, which has so many seconds.
+            UnknownTarget: if it is not known here.
         """
         name = name if name is not None else self.settings.target
-        if name not in self.targets:
-            raise UnknownTarget(name, sorted(self.targets))
-        return self.targets[name]
+        if name in self.targets:
+            return self.targets[name]
+        if name in self.owners.targets:
+            raise Elsewhere([self.owners.targets[name]], deadline_s)
+        raise UnknownTarget(name, sorted({*self.targets, *self.owners.targets}))
 
     def find_targets(self, names: Sequence[str] | None) -> list[str]:
-        """Return the names of targets served here, each once; all of them without a list.
+        """Return the names of targets, served here or elsewhere, each once; without a list, all.
 
         Raises:
-            UnknownName: naming the entry that is not served here.
+            UnknownName: naming the entry that is not known here.
         """
+        known = {**self.targets, **self.owners.targets}
         for index, name in enumerate(names or ()):
-            if name not in self.targets:
-                known = ", ".join(sorted(self.targets))
-                raise UnknownName(f"targets[{index}]", f"{name[:80]!r} is unknown", known)
-        return list(self.targets if names is None else dict.fromkeys(names))
+            if name not in known:
+                nearest = ", ".join(sorted(known))
+                raise UnknownName(f"targets[{index}]", f"{name[:80]!r} is unknown", nearest)
+        return list(known if names is None else dict.fromkeys(names))
 
     def prepare(self, body: Body, started: float, use: Use) -> Job:
         """Return a request ready to run; `use` is told its model and target.
@@ -210,8 +225,8 @@ class Service:
             encode: makes the reply.
         """
         request = parsed.request
+        target = self.find_target(request.target, request.deadline_s)
         shelved = self.find_model(request.model)
-        target = self.find_target(request.target)
         use(shelved.model, [target])
         own = self.contract(request, shelved)
         contract = contract_on(target, own)
@@ -225,7 +240,7 @@ class Service:
             window=Window(partial(self._encoding, parsed, shelved, contract)),
             record=request.record,
             seed=request.seed,
-            deadline_s=deadline(request, target.max_run_s),
+            deadline_s=deadline(request, target.max_run_s, parsed.hop),
             priority=request.priority,
             started=started,
             parse_s=time.perf_counter() - begun,
@@ -265,18 +280,22 @@ class Service:
             raise LimitExceeded("dt_s", "input values", values, self.settings.max_input_values)
 
 
-def deadline(request: FuseRequest, max_s: float) -> float:
+def deadline(request: FuseRequest, max_s: float, hop: Hop | None) -> float:
     """Return the seconds that a request may take, at most and by default `max_s`.
+
+    Args:
+        request: the request.
+        max_s: what is allowed.
+        hop: how it was forwarded, if it was.
 
     Raises:
         LimitExceeded: if it asks for more.
     """
     wanted = request.deadline_s
-    if wanted is None:
-        return max_s
-    if wanted > max_s:
+    if wanted is not None and wanted > max_s:
         raise LimitExceeded("deadline_s", "seconds", wanted, max_s)
-    return wanted
+    left_s = None if hop is None else hop.left_s
+    return min(one for one in (wanted, left_s, max_s) if one is not None)
 
 
 def _first(chosen: int | None, otherwise: int) -> int:

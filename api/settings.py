@@ -7,8 +7,10 @@ defaults below.
 
 import os
 import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -20,6 +22,8 @@ from backends.registry import DEFAULT_SIZES
 from fusion.limits import DEFAULT_LIMITS, ModelLimits
 
 PREFIX = "SNN_FUSION_"
+NONE = "none"
+"""In `targets`: no target is served here."""
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 
@@ -46,7 +50,9 @@ class Settings(BaseSettings):
         workers: server processes.
         port: TCP port.
         host: address to bind; by default 127.0.0.1 in development, else every address.
-        targets: targets served here, comma-separated; empty for every configured one.
+        targets: targets served here, comma-separated; empty for every configured one that is not
+            among the peers', `none` for a front that serves none itself.
+        peers: `TARGET=URL`, comma-separated: deployments that own targets not served here.
         target: target of a request that names none; by default `cpu` where Numba works, else
             `numpy`, else the first one served.
         model: model of a request that names none; by default the first one on the shelf.
@@ -111,7 +117,8 @@ class Settings(BaseSettings):
         min_length=1,
     )
     targets: Annotated[tuple[str, ...], NoDecode] = ()
-    target: str = Field(default_factory=lambda data: default_target(data.get("targets", ())))
+    peers: Annotated[Mapping[str, str], NoDecode] = Field(default_factory=dict)
+    target: str = Field(default_factory=lambda data: _default_target(**data))
     model: str | None = None
     models_dir: Path = EXAMPLES
     hw_configs: Path | None = None
@@ -178,6 +185,19 @@ class Settings(BaseSettings):
             delay_values=self.max_delay_values,
         )
 
+    def served(self, known: Iterable[str]) -> tuple[str, ...]:
+        """Return the targets served here, of all that are known."""
+        if self.targets == (NONE,):
+            return ()
+        return self.targets or tuple(name for name in known if name not in self.peers)
+
+    @field_validator("peers", mode="before")
+    @classmethod
+    def _addresses(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return dict(_address(part.strip()) for part in value.split(",") if part.strip())
+
     @field_validator("targets", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -223,10 +243,13 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _serves_its_default(self) -> "Settings":
-        if self.targets and self.target not in self.targets:
+        both = [name for name in self.targets if name in self.peers]
+        if both:
+            raise ValueError(f"{PREFIX}PEERS: {both[0]!r} is among {PREFIX}TARGETS, too")
+        if self.targets and self.target not in {*self.targets, *self.peers} - {NONE}:
             raise ValueError(
                 f"{PREFIX}TARGET: {self.target!r} is not among {PREFIX}TARGETS "
-                f"({', '.join(self.targets)})"
+                f"({', '.join(self.targets)}) and {PREFIX}PEERS"
             )
         return self
 
@@ -237,6 +260,25 @@ SECRETS = frozenset(
     if SecretStr in get_args(field.annotation)
 )
 """Variables whose values are never shown."""
+
+
+def _default_target(
+    targets: Sequence[str] = (), peers: Mapping[str, str] | None = None, **_: object
+) -> str:
+    return next(iter(peers or {}), NONE) if targets == (NONE,) else default_target(targets)
+
+
+def _address(entry: str) -> tuple[str, str]:
+    """Return target and URL of an entry of the peers."""
+    target, sign, url = (part.strip() for part in entry.partition("="))
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not (target and sign and usable) or parts.query or parts.fragment or parts.username:
+        raise ValueError(f"{entry!r} is not TARGET=http://HOST:PORT or TARGET=https://HOST")
+    return target, url.rstrip("/")
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -277,6 +319,8 @@ def effective(settings: Settings) -> dict[str, str]:
             shown[name] = "********"
         elif isinstance(value, tuple):
             shown[name] = ",".join(map(str, value))
+        elif isinstance(value, Mapping):
+            shown[name] = ",".join(f"{key}={one}" for key, one in value.items())
         else:
             shown[name] = "" if value is None else str(value)
     return shown

@@ -46,7 +46,8 @@ def check_names(settings: Settings, registry: Registry, shelf: Shelf) -> None:
     known = ", ".join(sorted(registry.targets))
     for variable, name in (
         ("TARGET", settings.target),
-        *(("TARGETS", name) for name in settings.targets),
+        *(("TARGETS", name) for name in settings.served(registry.targets)),
+        *(("PEERS", name) for name in settings.peers),
         ("SHADOW_TARGET", settings.shadow_target),
     ):
         if name is not None and name not in registry.targets:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from api.errors import UnknownName
 from api.framing import Body
+from api.intake import with_defaults
 from api.job import Job
 from api.lanes import Lane
 from api.notes import Use
@@ -12,8 +13,9 @@ from api.oip.description import Description, describe
 from api.oip.intake import Arrival, make_job, raw_inference
 from api.oip.rasters import RasterJob
 from api.oip.repository import unready, version_of
-from api.oip.requests import parse_inference
+from api.oip.requests import fuse_request, parse_inference
 from api.oip.statistics import Statistics
+from api.requests import FuseRequest
 from api.service import Service
 from fusion.errors import NotLoaded
 from fusion.shelf import ShelvedModel
@@ -98,11 +100,15 @@ class OpenInference:
         """Return an inference ready to run; `use` is told its model and target.
 
         Raises:
+            Elsewhere: if it belongs to another deployment.
             FusionError, UnknownTarget, NotSupported: if it cannot be run as it is.
         """
+        if self.service.owners.all:
+            self._leave_to_owner(body)
         shelved = self.find(place)
         try:
-            arrival = Arrival(started, accept_encoding, use, self.statistics.succeed)
+            count = self.statistics.succeed
+            arrival = Arrival(started, accept_encoding, use, count, body.hop)
             description = self.describe(shelved)
             inference = parse_inference(body, self.service.settings.max_body_bytes)
             if isinstance(inference, bytes):
@@ -111,6 +117,19 @@ class OpenInference:
         except Exception:
             self.fail(shelved, started)
             raise
+
+    def _leave_to_owner(self, body: Body) -> None:
+        """Raise `Elsewhere` if another deployment owns the target.
+
+        That comes before the model is looked for: the owner may have it where this deployment has
+        not. Else as `prepare`.
+        """
+        inference = parse_inference(body, self.service.settings.max_body_bytes)
+        fuse = FuseRequest()
+        if not isinstance(inference, bytes):
+            fuse = fuse_request(inference.request, [])
+        fuse = with_defaults(fuse, body.hop)
+        self.service.find_target(fuse.target, fuse.deadline_s)
 
     def fail(self, shelved: ShelvedModel, started: float) -> None:
         """Count an inference that failed."""

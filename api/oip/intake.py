@@ -8,7 +8,8 @@ from functools import partial
 from msgspec import structs
 
 from api.errors import MalformedBody
-from api.intake import Parsed
+from api.hop import Hop
+from api.intake import Parsed, with_defaults
 from api.job import Job
 from api.notes import Use
 from api.oip.description import Description
@@ -34,12 +35,14 @@ class Arrival:
         accept_encoding: the header of that name.
         use: is told the model and the target.
         count: counts the inference once its reply is made.
+        hop: how it was forwarded, if it was.
     """
 
     started: float
     accept_encoding: str
     use: Use
     count: Count
+    hop: Hop | None
 
 
 def make_job(
@@ -57,7 +60,7 @@ def make_job(
     """
     begun = time.perf_counter()
     model, request = shelved.model, inference.request
-    fuse = fuse_request(request, request.inputs)
+    fuse = with_defaults(fuse_request(request, request.inputs), arrival.hop)
     wanted = want(
         inference, model, description, fuse.record, arrival.accept_encoding, arrival.count
     )
@@ -65,7 +68,7 @@ def make_job(
     fuse = structs.replace(fuse, model=model.name, record=record)
     if are_rasters(inference, description, bare=model.manifest is None):
         return _raster_job(service, shelved, description, inference, fuse, wanted, arrival)
-    parsed = Parsed(fuse, inference.tensors)
+    parsed = Parsed(fuse, inference.tensors, arrival.hop)
     encode = partial(encode_fused, wanted)
     return service.make_job(parsed, arrival.started, begun, arrival.use, encode)
 
@@ -100,7 +103,7 @@ def _raster_job(
         contract=contract,
         record=fuse.record,
         seed=fuse.seed,
-        deadline_s=deadline(fuse, target.max_run_s),
+        deadline_s=deadline(fuse, target.max_run_s, arrival.hop),
         priority=fuse.priority,
         started=arrival.started,
         parse_s=time.perf_counter() - begun,

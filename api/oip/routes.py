@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api.access.scopes import Scope, needs, open_to_all
-from api.errors import NotSupported
+from api.errors import Elsewhere, NotSupported
 from api.framing import Body, inflate
 from api.job import Job, Reply
 from api.lanes import outcome
@@ -25,7 +25,7 @@ from api.oip.replies import IndexEntry, LoadedReply, StatisticsReply
 from api.oip.repository import version_of
 from api.oip.requests import Parameters
 from api.requests import decode
-from api.routes.common import answer, json_reply, parsed, read_body
+from api.routes.common import answer, json_reply, parsed, passed_on, read_body
 from api.routes.health import readiness
 from fusion.errors import NotLoaded
 
@@ -125,11 +125,14 @@ async def infer(request: Request) -> Response:
     accept = request.headers.get("accept-encoding", "")
     place = _place(request)
     prepare = partial(protocol.prepare, body, place, accept, started, notes.use)
-    if protocol.knows(place.model):
-        job = await parsed(request, body, prepare)
-    else:
-        preparing = service.intake.submit(prepare)
-        job = await outcome(preparing, request, "intake", math.inf, math.inf)
+    try:
+        if protocol.knows(place.model):
+            job = await parsed(request, body, prepare)
+        else:
+            preparing = service.intake.submit(prepare)
+            job = await outcome(preparing, request, "intake", math.inf, math.inf)
+    except Elsewhere as to:
+        return await passed_on(service, request, body, to, started)
     try:
         reply = await _answer(request, job)
     except Exception:

@@ -9,6 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access.scopes import Scope, needs
+from api.forwarding import was_forwarded
+from api.merging import targets_elsewhere
 from api.replies import (
     ModelReply,
     ModelsReply,
@@ -34,13 +36,14 @@ router = APIRouter(prefix="/v1", tags=["catalogue"])
 @router.get("/targets", responses=documented(TargetsReply, "Targets"), response_class=Response)
 @needs(Scope.TARGETS_READ)
 async def targets(request: Request) -> Response:
-    """List the targets served here: capabilities, availability, queue."""
+    """List the targets that can be asked for here: capabilities, availability, queue, owner."""
     service = service_of(request)
     described = [
         service.housekeeping.submit(partial(_target, service, target))
         for target in service.targets.values()
     ]
-    reply: TargetsReply = {"targets": await asyncio.gather(*described)}
+    elsewhere = [] if was_forwarded(request) else await targets_elsewhere(service, request)
+    reply: TargetsReply = {"targets": [*await asyncio.gather(*described), *elsewhere]}
     return json_reply(reply)
 
 
@@ -78,6 +81,7 @@ def _target(service: Service, target: Target) -> TargetReply:
             "max_waiting": lane.max_queue,
             "estimated_wait_s": lane.wait_s,
         },
+        "owner": None,
     }
 
 

@@ -10,8 +10,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Send
 
-from api.errors import BodyTooLarge, ClientGone
+from api.errors import BodyTooLarge, ClientGone, Elsewhere
+from api.forwarding import forward
 from api.framing import Body
+from api.hop import hop_of
 from api.job import Asked, Job, Reply
 from api.lanes import outcome
 from api.notes import notes_of
@@ -39,6 +41,7 @@ async def read_body(request: Request, max_bytes: int) -> Body:
 
     Raises:
         BodyTooLarge: as soon as it is known.
+        InvalidInput: if the deadline of a request that was forwarded is no number of seconds.
         ClientGone: if the caller left while sending it.
     """
     headers = _headers(request)
@@ -50,6 +53,7 @@ async def read_body(request: Request, max_bytes: int) -> Body:
         _text(headers, b"content-type").partition(";")[0].strip().lower(),
         _text(headers, b"content-encoding").strip().lower(),
         headers[_HEADER_LENGTH].decode("latin-1") if _HEADER_LENGTH in headers else None,
+        hop_of(headers),
     )
 
 
@@ -126,6 +130,18 @@ async def run_job(request: Request, job: Job) -> Reply:
         await outcome(decoding, request, job.target.name, job.end, job.deadline_s)
     running = lane.join(job.key, asked, job.priority)
     return await outcome(running, request, job.target.name, job.end, job.deadline_s)
+
+
+async def passed_on(
+    service: Service, request: Request, body: Body, to: Elsewhere, started: float
+) -> Response:
+    """Return the answer of the deployment that owns the target; raises as `forward`.
+
+    Raises:
+        Refused: if the caller may not run anything there.
+    """
+    notes_of(request).pass_on(to.targets)
+    return await forward(service.owners, service.metrics, request, body, to, started)
 
 
 async def send_reply(send: Send, reply: Reply) -> None:

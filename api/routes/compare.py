@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from functools import partial
 
 import orjson
@@ -10,6 +11,7 @@ from starlette.responses import Response
 
 from api.access.scopes import Scope, needs
 from api.comparing import comparison_reply
+from api.errors import Elsewhere, NotSupported
 from api.framing import JSON, Body
 from api.intake import parse, read_recordings
 from api.job import ComparisonJob
@@ -17,7 +19,7 @@ from api.lanes import outcome
 from api.notes import Notes, Use, notes_of
 from api.quantising import Runnable
 from api.requests import CompareRequest
-from api.routes.common import read_body, service_of
+from api.routes.common import passed_on, read_body, service_of
 from api.service import Service, deadline
 from backends.base import Target
 from backends.checks import refuse_oversize
@@ -35,7 +37,10 @@ async def compare(request: Request) -> Response:
     service, notes = service_of(request), notes_of(request)
     body = await read_body(request, service.settings.max_body_bytes)
     parsing = service.intake.submit(partial(_prepare, service, body, started, notes.use))
-    job = await outcome(parsing, request, "intake", math.inf, math.inf)
+    try:
+        job = await outcome(parsing, request, "intake", math.inf, math.inf)
+    except Elsewhere as to:
+        return await passed_on(service, request, body, to, started)
     running = service.comparing.submit(partial(_run, service, job, notes), job.priority)
     reply = await outcome(running, request, ", ".join(job.targets), job.end, job.deadline_s)
     return Response(reply, media_type=JSON)
@@ -44,9 +49,10 @@ async def compare(request: Request) -> Response:
 def _prepare(service: Service, body: Body, started: float, use: Use) -> ComparisonJob:
     parsed = parse(body, service.settings.max_body_bytes, CompareRequest)
     request = parsed.request
-    shelved = service.find_model(request.model)
     check_targets(request.targets)
     targets = service.find_targets(request.targets)
+    _leave_to_owner(service, request, targets)
+    shelved = service.find_model(request.model)
     use(shelved.model, [service.targets[name] for name in targets])
     own = service.contract(request, shelved)
     recordings = read_recordings(parsed, shelved, service.settings)
@@ -56,11 +62,32 @@ def _prepare(service: Service, body: Body, started: float, use: Use) -> Comparis
         own=own,
         quantise=request.quantise,
         recordings=recordings,
-        deadline_s=deadline(request, max_s),
+        deadline_s=deadline(request, max_s, parsed.hop),
         priority=request.priority,
         started=started,
         targets=targets,
         tolerance=request.tolerance,
+    )
+
+
+def _leave_to_owner(service: Service, request: CompareRequest, targets: Sequence[str]) -> None:
+    """Return if all targets are served here; raise `Elsewhere` if they are in one other place.
+
+    Raises:
+        NotSupported: if they are in several places.
+    """
+    owners = service.owners
+    elsewhere = owners.among(targets)
+    if not elsewhere:
+        return
+    if len(elsewhere) == 1 and not any(name in service.targets for name in targets):
+        raise Elsewhere([owners.targets[name] for name in targets], request.deadline_s)
+    places = [f"{', '.join(names)} at {owner.name}" for owner, names in elsewhere.items()]
+    here = [name for name in targets if name in service.targets]
+    places += [f"{', '.join(here)} here"] if here else []
+    raise NotSupported(
+        f"targets: {'; '.join(places)}: one deployment compares targets that it serves; "
+        f"snn-fusion compare runs all of them on one machine"
     )
 
 

@@ -7,8 +7,9 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from api.access import scopes
+from api.errors import Elsewhere
 from api.notes import notes_of
-from api.routes.common import answer, parsed, read_body, send_reply
+from api.routes.common import answer, parsed, passed_on, read_body, send_reply
 from api.service import Service
 
 
@@ -28,5 +29,9 @@ class Fuse:
         request = Request(scope, receive)
         service, notes = self._service, notes_of(request)
         body = await read_body(request, service.settings.max_body_bytes)
-        job = await parsed(request, body, partial(service.prepare, body, started, notes.use))
-        await send_reply(send, await answer(request, job))
+        try:
+            job = await parsed(request, body, partial(service.prepare, body, started, notes.use))
+        except Elsewhere as to:
+            await (await passed_on(service, request, body, to, started))(scope, receive, send)
+        else:
+            await send_reply(send, await answer(request, job))

@@ -81,8 +81,11 @@ async def readiness(service: Service) -> list[str]:
 
 
 def _unusable(service: Service) -> list[str]:
+    name = service.settings.target
+    if name not in service.targets:  # its owner tells by itself whether it is ready
+        return []
     try:
-        service.registry.backend(service.settings.target).available()
+        service.registry.backend(name).available()
     except (BackendError, InvalidTarget) as error:
         return [told(error)]
     return []

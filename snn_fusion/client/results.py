@@ -294,7 +294,11 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One target: what it can do, and whether it can be used now."""
+    """One target: what it can do, and whether it can be used now.
+
+    `owner` is the deployment that serves it, None if that is the one that answered; `queue` is None
+    if the owner does not answer.
+    """
 
     name: str
     backend: str
@@ -305,7 +309,8 @@ class Target:
     hint: str | None
     capabilities: Mapping[str, Any]
     max_run_s: float
-    queue: Queue
+    queue: Queue | None
+    owner: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,65 +5,15 @@ import json
 import os
 import resource
 import signal
-import subprocess
-import sys
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
 import redis
 from support.api_models import CAM_EVENTS, body
-from support.api_server import free_port, metric, until
-
-START = """
-import sys
-from api.server import serve
-from api.settings import load_settings
-sys.exit(serve(load_settings()))
-"""
-
-
-@contextmanager
-def process(shelf_dir, temporary=None, **settings):
-    """Start a server; yields it with a client; kills it if the test left it running."""
-    port = free_port()
-    chosen = {
-        "ENV": "production",
-        "PORT": port,
-        "HOST": "127.0.0.1",
-        "MODELS_DIR": shelf_dir,
-        "LINGER_S": 0,
-    }
-    if "KEYS_FILE" not in settings:
-        chosen["WITHOUT_KEYS"] = "true"
-    environment = {f"SNN_FUSION_{key}": str(value) for key, value in {**chosen, **settings}.items()}
-    if temporary is not None:
-        environment["TMPDIR"] = str(temporary)
-    started = subprocess.Popen(
-        [sys.executable, "-c", START],
-        env={**os.environ, **environment, "PYTHONWARNINGS": "error"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-            yield started, client
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(started.pid, signal.SIGKILL)
-        started.communicate()
-
-
-def wait_until_ready(started, client):
-    def ready():
-        assert started.poll() is None, started.communicate()[1]
-        with suppress(httpx.TransportError):
-            return client.get("/healthz/ready").status_code == 200
-
-    until(ready)
+from support.api_process import process, wait_until_ready
+from support.api_server import metric, until
 
 
 def alive_in_group(group):
