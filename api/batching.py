@@ -107,11 +107,6 @@ class BatchLane(Generic[_Item, _Result]):
         return len(self._tickets) + self._here
 
     @property
-    def quiet(self) -> bool:
-        """Whether its threads have nothing to do."""
-        return not self._tickets and not self._runs
-
-    @property
     def idle(self) -> bool:
         """Whether one more item would start at once."""
         return len(self._tickets) < self.threads - self._runs
@@ -165,17 +160,17 @@ class BatchLane(Generic[_Item, _Result]):
             raise
         return ticket.future
 
-    async def run_here(self, item: _Item) -> _Result:
+    async def run_here(self, item: _Item, priority: int = NORMAL) -> _Result:
         """Run an item in the thread of the event loop.
 
         It must be short. All requests that have arrived by now are counted before any of them
         runs, so that the queue is as bounded as if they waited for a thread.
 
         Raises:
-            QueueFull: if as many wait as may.
+            QueueFull: if as many wait as may, none of them of a lower priority.
             Exception: what `run` gives for the item.
         """
-        self.refuse_if_full()
+        self.refuse_if_full(priority)
         self._arrive(1)
         try:
             await asyncio.sleep(0)

@@ -18,10 +18,15 @@ import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+HEAD = b"HTTP/1.1 "
+"""What every reply of uvicorn's begins with."""
 MIN_BYTES_PER_S = 500
 """A body has to come, and a reply to be taken, at least so fast."""
 READ_ON_S, READ_ON_BYTES = 2.0, 2**22
 """So long, and so much, a connection reads on after a reply that came before its request's end."""
+UNREAD_BYTES = 2**18
+"""So much of a body may wait for the application before reading pauses, which takes two calls of
+the system; what a socket gives at once is no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +146,15 @@ class Connection(HttpToolsProtocol):
         self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
-        """Count what came."""
+        """Take in what came, of which more may wait for the application than with uvicorn's own."""
         self._received += len(body)
-        super().on_body(body)
+        upgrades = self.parser.should_upgrade() and self._should_upgrade()
+        if upgrades or self.cycle.response_complete:
+            return
+        self.cycle.body += body
+        if len(self.cycle.body) > UNREAD_BYTES:
+            self.flow.pause_reading()
+        self.cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         """Leave the application its time."""
@@ -235,37 +246,56 @@ class Connection(HttpToolsProtocol):
         if self._phase in (Phase.HEAD, Phase.BODY) and not self._wire.is_closing():
             self._wait(Phase.END, READ_ON_S)
             self._received = 0
+            self._wire.flush()
             self._wire.transport.write_eof()
             self.flow.resume_reading()
         else:
+            self._wire.flush()
             self._wire.transport.close()
 
 
 class _Wire:
     """The transport as uvicorn's protocol sees it: its end is decided here, and bytes are counted.
 
+    The head of a reply goes out together with what follows it in the same turn of the event loop,
+    so that client and system are bothered once for a reply.
+
     Args:
         transport: the transport.
         close: is called to close it.
     """
 
-    __slots__ = ("close", "is_closing", "transport", "written")
+    __slots__ = ("_held", "close", "is_closing", "transport", "written")
 
     def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
         self.transport = transport
         self.is_closing = transport.is_closing
         self.close = close
         self.written = 0
+        self._held = b""
 
     def write(self, data: bytes) -> None:
-        """Send bytes."""
+        """Send bytes, a head with what follows it."""
         self.written += len(data)
-        self.transport.write(data)
+        if self._held:
+            self.transport.write(self._held + data)
+            self._held = b""
+        elif data.startswith(HEAD):
+            self._held = data
+            asyncio.get_running_loop().call_soon(self.flush)
+        else:
+            self.transport.write(data)
+
+    def flush(self) -> None:
+        """Send a head that nothing has followed."""
+        if self._held:
+            self.transport.write(self._held)
+            self._held = b""
 
     @property
     def unsent(self) -> int:
         """How many bytes wait to be sent."""
-        return self.transport.get_write_buffer_size()
+        return self.transport.get_write_buffer_size() + len(self._held)
 
     @property
     def readable(self) -> bool:

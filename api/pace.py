@@ -5,7 +5,7 @@ from collections.abc import Hashable
 
 from api.job import Job
 
-SHORT_S = 1e-3
+SHORT_S = 2e-3
 """Processor seconds within which an answer is short."""
 
 SHORT_BYTES = 2**17

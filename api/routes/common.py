@@ -122,8 +122,8 @@ async def run_job(request: Request, job: Job) -> Reply:
     service = service_of(request)
     lane = service.lanes[job.target.name]
     asked = Asked(job, notes_of(request), copy_context())
-    if lane.quiet and service.runner.is_short(job):
-        return await lane.run_here(asked)
+    if service.runner.is_short(job):
+        return await lane.run_here(asked, job.priority)
     lane.refuse_if_full(job.priority)
     if not lane.idle:
         decoding = service.intake.submit(job.window.encoding, job.priority)
