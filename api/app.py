@@ -72,7 +72,7 @@ def create_app(
         metrics_registry or CollectorRegistry(),
     )
     protocol = OpenInference(service)
-    guard = Guard(settings, service.metrics)
+    guard = Guard(settings, service.metrics, service.shared.counters)
     app = FastAPI(
         title="SNN Fusion",
         version=version("snn-fusion"),

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from re import Pattern
 
-from api.access.meter import Meter, Unmetered
+from api.access.limits import UNLIMITED
+from api.access.meter import Alone, Meter
 from api.access.refusals import Forbidden
 from api.access.scopes import GRANTED, Scope
 from backends.base import Target
@@ -107,7 +108,7 @@ ANYONE = Caller(
     name="anyone",
     scopes=frozenset(GRANTED),
     targets=target_patterns("*"),
-    meter=Unmetered(),
+    meter=Meter("", UNLIMITED, Alone()),
 )
 """Every caller of a service without keys."""
 
@@ -116,6 +117,6 @@ NOBODY = Caller(
     name="a caller without a key",
     scopes=frozenset(),
     targets=target_patterns(()),
-    meter=Unmetered(),
+    meter=Meter("", UNLIMITED, Alone()),
 )
 """A caller who has not been identified, at an open route."""

@@ -8,15 +8,17 @@ from starlette.types import Scope as Connection
 
 from api.access.audit import Audit
 from api.access.caller import ANYONE, Caller
+from api.access.counts import DayCounts
 from api.access.demand import demand_keys, warn_if_open
 from api.access.keyring import Change, Keyring
 from api.access.keys_file import KeyEntry
 from api.access.limits import Bucket
-from api.access.meter import Alone, Meter, SharedCounts
+from api.access.meter import Meter
 from api.access.refusals import Refused, Unauthenticated
 from api.access.scopes import CHANGES, Scope
 from api.metrics import Metrics
 from api.notes import Notes
+from api.redis.counters import Counters
 from api.settings import PREFIX, InvalidSettings, Settings
 from fusion.errors import FusionError, in_words
 
@@ -32,7 +34,7 @@ class Guard:
     Args:
         settings: the deployment's settings.
         metrics: where refusals are counted.
-        shared: the counts of all processes.
+        counters: what the processes tell each other of what keys used.
 
     Raises:
         InvalidSettings: if keys are needed and there are none, or their file or the audit log's
@@ -40,13 +42,13 @@ class Guard:
     """
 
     def __init__(
-        self, settings: Settings, metrics: Metrics, shared: SharedCounts | None = None
+        self, settings: Settings, metrics: Metrics, counters: Counters | None = None
     ) -> None:
         demand_keys(settings)
         warn_if_open(settings)
         self._settings = settings
         self._metrics = metrics
-        self._shared = shared or Alone()
+        self._counts = DayCounts(counters or Counters(None))
         self._audit = _audit(settings, metrics)
         self._keyring = _keyring(settings, self)
         self._refusals = Bucket(REFUSALS_PER_S, REFUSALS_AT_ONCE, time.monotonic())
@@ -58,7 +60,8 @@ class Guard:
         return self._keyring is None
 
     def start(self) -> None:
-        """Look for changes of the keys from now on."""
+        """Look for changes of the keys from now on; called on the event loop."""
+        self._counts.start()
         if self._keyring is not None:
             self._keyring.watch()
 
@@ -117,7 +120,7 @@ class Guard:
 
     def make_meter(self, entry: KeyEntry) -> Meter:
         """Return the meter of a key."""
-        return Meter(entry.id, entry.limits, self._shared, self._settings.target)
+        return Meter(entry.id, entry.limits, self._counts, self._settings.target)
 
     def tell_change(self, change: Change) -> None:
         """Tell that other keys are good now."""

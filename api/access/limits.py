@@ -3,7 +3,10 @@
 Requests a second are a token bucket: `burst` requests at once, `requests_per_s` in the long run.
 Every process has one, and takes off it what the others admitted as soon as it hears of it, below
 zero if need be. So N processes that hear of each other within d seconds admit in any W seconds at
-most burst + W·rate + (N − 1)·(burst + d·rate) requests, whatever they are sent.
+most burst + W·rate + (N − 1)·(2·burst + d·rate) requests, whatever they are sent: others may have
+admitted burst + d·rate that one has not heard of, and the first that it hears of others in a day
+says nothing about when that was, so it takes off nothing, and costs another burst, again after
+every midnight.
 """
 
 import math
@@ -62,9 +65,15 @@ class Bucket:
         self._tokens = float(burst)
         self._at_s = now_s
 
-    def take(self, now_s: float) -> float:
-        """Take a token and return 0, else return the seconds until there is one."""
-        tokens = self.tokens(now_s)
+    def take(self, now_s: float, others: int = 0) -> float:
+        """Take a token and return 0, else return the seconds until there is one.
+
+        Args:
+            now_s: time now.
+            others: tokens that others have taken since the last call.
+        """
+        # They took them while tokens flowed in, so what overflows is theirs first.
+        tokens = min(float(self.burst), self._flowed(now_s) - others)
         self._at_s = now_s
         if tokens >= 1.0:
             self._tokens = tokens - 1.0
@@ -74,12 +83,10 @@ class Bucket:
 
     def tokens(self, now_s: float) -> float:
         """Return the tokens in it, less than 0 where others took more than there were."""
-        flowed = (now_s - self._at_s) * self.rate_per_s
-        return min(float(self.burst), self._tokens + flowed)
+        return min(float(self.burst), self._flowed(now_s))
 
-    def debit(self, tokens: int) -> None:
-        """Take off what others have taken."""
-        self._tokens -= tokens
+    def _flowed(self, now_s: float) -> float:
+        return self._tokens + (now_s - self._at_s) * self.rate_per_s
 
 
 def make_bucket(limits: Limits, now_s: float) -> Bucket | None:

@@ -6,26 +6,38 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Protocol
 
-from api.access.limits import UNLIMITED, Bucket, Limits, make_bucket
+from api.access.limits import Bucket, Limits, make_bucket
 from api.access.refusals import Exhausted
 
 DAY_S = 86_400
+MICRO = 1e6
+"""Time is counted in whole microseconds."""
+SYNAPTIC_EVENTS = "synaptic_events_per_day"
+RUN_TIME = "run_s_per_day"
+BOARD_TIME = "hardware_run_s_per_day"
+QUOTAS = (SYNAPTIC_EVENTS, RUN_TIME, BOARD_TIME)
 
 
 class SharedCounts(Protocol):
-    """Counts that the service's processes share; no call waits for anything."""
+    """Counts of this day (UTC) that the service's processes share; no call waits for anything."""
 
     def add(self, name: str, amount: int) -> None:
-        """Count more under a name; safe to call from several threads."""
+        """Count more under a name; on the event loop."""
+
+    def add_behind(self, name: str, amount: int) -> None:
+        """Count more under a name, a moment later; from any thread."""
 
     def others(self, name: str) -> int:
-        """Return what other processes have counted under a name, as far as is known here."""
+        """Return what others have counted, as far as is known here; on the event loop."""
 
 
 class Alone:
     """The counts of a process that shares with no other."""
 
     def add(self, name: str, amount: int) -> None:
+        """Count for nobody."""
+
+    def add_behind(self, name: str, amount: int) -> None:
         """Count for nobody."""
 
     def others(self, name: str) -> int:  # noqa: ARG002
@@ -59,26 +71,28 @@ class Meter:
         epoch: Callable[[], float] = time.time,
     ) -> None:
         self.in_flight = 0
-        self.limits = limits
         self._key_id = key_id
         self._shared = shared
         self._requests = f"{key_id}:requests:{place}"
         self._clock = clock
         self._epoch = epoch
-        self._bucket = make_bucket(limits, clock())
-        self._policy = _policy(self._bucket)
-        self._seen = shared.others(self._requests)
         self._lock = Lock()
         self._day = 0
-        self._used: dict[str, int] = {}
+        self._own: dict[str, int] = {}
+        self._others: dict[str, int] = {}
+        self._heard = self._heard_on = 0
+        self._set(limits)
 
     def change(self, limits: Limits) -> None:
-        """Take other limits; what was used stays used."""
-        if limits == self.limits:
-            return
+        """Take other limits; what was used of quotas stays used."""
+        if limits != self.limits:
+            self._set(limits)
+
+    def _set(self, limits: Limits) -> None:
         self.limits = limits
         self._bucket = make_bucket(limits, self._clock())
         self._policy = _policy(self._bucket)
+        self._quotas = tuple(name for name in QUOTAS if getattr(limits, name) is not None)
 
     def enter(self) -> None:
         """Begin a request; on the event loop, as `leave`.
@@ -90,7 +104,9 @@ class Meter:
         if most is not None and self.in_flight >= most:
             raise self._exhausted("concurrent", self.in_flight + 1, most, 1, "at the same time")
         if self._bucket is not None:
-            self._take()
+            self._take(self._bucket)
+        if self._quotas:
+            self._hear()
         self.in_flight += 1
 
     def leave(self) -> None:
@@ -111,69 +127,81 @@ class Meter:
         return [(b"ratelimit-policy", self._policy), (b"ratelimit", left)]
 
     def check_quotas(self, hardware: bool) -> None:
-        """Return if the key may run something more today.
+        """Return if the key may run something more today; safe to call from several threads.
 
         Raises:
             Exhausted: if a quota of runs, of boards or of other targets, is used up.
         """
-        limits = self.limits
-        self._check("synaptic_events_per_day", limits.synaptic_events_per_day, 1)
-        if hardware:
-            self._check("hardware_run_s_per_day", limits.hardware_run_s_per_day, 1e6)
-        else:
-            self._check("run_s_per_day", limits.run_s_per_day, 1e6)
+        for quota in self._quotas:
+            if quota in (SYNAPTIC_EVENTS, BOARD_TIME if hardware else RUN_TIME):
+                self._check(quota)
 
     def charge(self, hardware: bool, synaptic_events: int, run_s: float) -> None:
-        """Count a run; safe to call from several threads."""
-        seconds = "hardware_run_s_per_day" if hardware else "run_s_per_day"
-        self._add("synaptic_events_per_day", synaptic_events)
-        self._add(seconds, math.ceil(run_s * 1e6))
+        """Count a run against the quotas that there are; safe to call from several threads."""
+        if not self._quotas:
+            return
+        amounts = {
+            SYNAPTIC_EVENTS: synaptic_events,
+            BOARD_TIME if hardware else RUN_TIME: math.ceil(run_s * MICRO),
+        }
+        for quota in self._quotas:
+            amount = amounts.get(quota, 0)
+            if amount > 0:
+                with self._lock:
+                    self._turn()
+                    self._own[quota] = self._own.get(quota, 0) + amount
+                self._shared.add_behind(self._name(quota), amount)
 
-    def used(self, quota: str) -> int:
-        """Return what was used of a quota today, as far as is known, run time in microseconds."""
-        day = self._today()
+    def used(self, quota: str) -> float:
+        """Return what was used of a quota today, as far as is known, in the quota's unit."""
         with self._lock:
-            own = self._used.get(quota, 0) if day == self._day else 0
-        return own + self._shared.others(self._name(quota, day))
+            self._turn()
+            amount = self._own.get(quota, 0) + self._others.get(quota, 0)
+        return amount if quota == SYNAPTIC_EVENTS else amount / MICRO
 
-    def _take(self) -> None:
-        bucket = self._bucket
-        assert bucket is not None
-        others = self._shared.others(self._requests)
-        if others != self._seen:
-            bucket.debit(max(0, others - self._seen))  # fewer: the count began anew
-            self._seen = others
-        wait_s = bucket.take(self._clock())
+    def _hear(self) -> None:
+        heard = {quota: self._shared.others(self._name(quota)) for quota in self._quotas}
+        with self._lock:
+            self._turn()
+            self._others = heard
+
+    def _take(self, bucket: Bucket) -> None:
+        wait_s = bucket.take(self._clock(), self._news())
         if wait_s > 0:
             told = f"a second, {bucket.burst} at once"
             rate = bucket.rate_per_s
             raise self._exhausted("requests_per_s", rate, rate, math.ceil(wait_s), told)
         self._shared.add(self._requests, 1)
 
-    def _check(self, quota: str, allowed: float | None, unit: float) -> None:
-        if allowed is None:
-            return
-        used = self.used(quota) / unit
-        if used >= allowed:
+    def _news(self) -> int:
+        """Return what others have admitted since the last look."""
+        others, today = self._shared.others(self._requests), self._today()
+        if today != self._heard_on:
+            self._heard, self._heard_on = 0, today
+        if others <= self._heard:  # less, if Redis has lost its data: they will tell again
+            return 0
+        heard, self._heard = self._heard, others
+        return others - heard if heard else 0  # the first news of a day may be hours old
+
+    def _check(self, quota: str) -> None:
+        used, allowed = self.used(quota), getattr(self.limits, quota)
+        if allowed is not None and used >= allowed:
             left_s = DAY_S - int(self._epoch()) % DAY_S
             raise self._exhausted(quota, used, allowed, left_s, "until midnight UTC")
 
-    def _add(self, quota: str, amount: int) -> None:
-        if amount <= 0:
-            return
+    def _turn(self) -> None:
+        """Begin a new day, if one has begun."""
         day = self._today()
-        with self._lock:
-            if day != self._day:
-                self._day = day
-                self._used.clear()
-            self._used[quota] = self._used.get(quota, 0) + amount
-        self._shared.add(self._name(quota, day), amount)
+        if day != self._day:
+            self._day = day
+            self._own.clear()
+            self._others.clear()
 
     def _today(self) -> int:
         return int(self._epoch()) // DAY_S
 
-    def _name(self, quota: str, day: int) -> str:
-        return f"{self._key_id}:{quota}:{day}"
+    def _name(self, quota: str) -> str:
+        return f"{self._key_id}:{quota}"
 
     def _exhausted(
         self, limit: str, used: float, allowed: float, after_s: int, told: str
@@ -187,13 +215,3 @@ def _policy(bucket: Bucket | None) -> bytes:
         return b""
     window_s = math.ceil(bucket.burst / bucket.rate_per_s)
     return b'"requests_per_s";q=%d;w=%d' % (bucket.burst, window_s)
-
-
-class Unmetered(Meter):
-    """The meter of callers without limits."""
-
-    def __init__(self) -> None:
-        super().__init__("", UNLIMITED, Alone())
-
-    def charge(self, hardware: bool, synaptic_events: int, run_s: float) -> None:
-        """Count nothing."""

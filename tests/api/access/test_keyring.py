@@ -177,16 +177,16 @@ def test_what_kubernetes_swaps_is_seen(tmp_path):
 
 
 def test_a_change_keeps_what_was_used_and_takes_the_new_limits(keys):
-    key = keys.add("fuse", limits={"concurrent": 1})
+    key = keys.add("fuse", limits={"synaptic_events_per_day": 10})
     told = Told(keys)
     meter = find(told.ring, key).meter
     meter.charge(False, 5, 1.0)
-    keys.entries[0]["limits"] = {"concurrent": 2}
+    keys.entries[0]["limits"] = {"synaptic_events_per_day": 20}
     keys.write()
     told.look_twice()
     again = find(told.ring, key).meter
     assert again is meter
-    assert again.limits == Limits(concurrent=2)
+    assert again.limits == Limits(synaptic_events_per_day=20)
     assert again.used("synaptic_events_per_day") == 5
 
 
