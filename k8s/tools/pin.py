@@ -4,6 +4,7 @@ They are those that pip would install today for pyproject.toml, without its extr
 """
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ def main() -> int:
     command = [sys.executable, "-m", "pip", "install", *options, "--report", "-", str(ROOT)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     chosen = {
-        entry["metadata"]["name"].lower(): entry["metadata"]["version"]
+        re.sub("[-_.]+", "-", entry["metadata"]["name"]).lower(): entry["metadata"]["version"]
         for entry in json.loads(done.stdout)["install"]
     }
     del chosen["snn-fusion"]
