@@ -26,7 +26,7 @@ from api.middleware import Observed
 from api.notes import notes_of
 from api.oip.inference import OpenInference
 from api.oip.routes import make_routes
-from api.routes import catalogue, health
+from api.routes import catalogue, health, models
 from api.routes.check import check
 from api.routes.compare import compare
 from api.routes.fuse import Fuse
@@ -97,6 +97,7 @@ def create_app(
 def _add_routes(app: FastAPI, hot: Mapping[str, ASGIApp]) -> None:
     # Plain Starlette routes: the body stays as it is. `openapi` documents them.
     app.include_router(catalogue.router)
+    app.include_router(models.router)
     app.include_router(health.router)
     app.router.routes.extend(Route(path, one, methods=["POST"]) for path, one in hot.items())
     app.add_route("/v1/check", check, methods=["POST"])
@@ -112,6 +113,7 @@ def _lifespan(
         """Compile, if need be in the background, so that probes are answered; close at the end."""
         vitals = asyncio.create_task(watch_vitals(service.metrics, service.targets))
         guard.start()
+        models = asyncio.create_task(service.keeper.watch())
         warm_up = service.housekeeping.submit(service.warm_up)
         await service.shared.open()
         while warm_first and not (warm_up.done() or service.health.draining):
@@ -121,6 +123,7 @@ def _lifespan(
         finally:
             service.health.drain()
             vitals.cancel()
+            models.cancel()
             warm_up.cancel()
             guard.close()
             protocol.close()

@@ -25,13 +25,27 @@ from backends.errors import (
     told,
 )
 from backends.registry import InvalidTarget
-from fusion.errors import FusionError, InvalidContract, InvalidInput, InvalidModel, NotLoaded
+from fusion.errors import (
+    Conflict,
+    Damaged,
+    FusionError,
+    InvalidContract,
+    InvalidInput,
+    InvalidModel,
+    NotLoaded,
+    StoreFailed,
+    StoreFull,
+)
 
 PROBLEM_JSON = "application/problem+json"
 
 
 class MalformedBody(FusionError):
     """The body is not the JSON or the binary framing that it should be."""
+
+
+class BodyTooSlow(FusionError):
+    """The body did not arrive in the time that this service waits for one."""
 
 
 class WrongContentType(FusionError):
@@ -44,6 +58,10 @@ class BodyTooLarge(FusionError):
 
 class UnknownName(InvalidInput):
     """No model, sample or listed target has this name."""
+
+
+class UploadsOff(FusionError):
+    """Models are not uploaded, changed or deleted at this service."""
 
 
 class ClientGone(Exception):
@@ -152,6 +170,9 @@ STATUSES: Mapping[type[Exception], tuple[int, str, str]] = {
     MalformedBody: (400, "malformed-body", "The body cannot be read"),
     UnknownTarget: (404, "unknown-target", "No such target"),
     UnknownName: (404, "unknown-name", "No such model, sample or target"),
+    BodyTooSlow: (408, "body-too-slow", "The body did not arrive in time"),
+    UploadsOff: (403, "uploads-off", "Models are not changed here"),
+    Conflict: (409, "conflict", "The change contradicts what is stored"),
     BodyTooLarge: (413, "body-too-large", "The body is too large"),
     WrongContentType: (415, "wrong-content-type", "The body is of the wrong type"),
     LimitExceeded: (422, "limit-exceeded", "The request exceeds a limit"),
@@ -166,6 +187,9 @@ STATUSES: Mapping[type[Exception], tuple[int, str, str]] = {
     TargetUnavailable: (503, "target-unavailable", "The target cannot be used"),
     InvalidTarget: (503, "target-unavailable", "The target cannot be used"),
     NotLoaded: (503, "not-loaded", "The model is not loaded"),
+    StoreFull: (507, "store-full", "There is no room for the model"),
+    Damaged: (503, "model-damaged", "The stored model is damaged"),
+    StoreFailed: (503, "store-failed", "The store of models cannot be used"),
     NotSupported: (501, "not-supported", "This is not done here"),
     QueueFull: (503, "queue-full", "Too many requests wait"),
     Unauthenticated: (401, "unauthenticated", "A key is needed"),

@@ -1,6 +1,6 @@
 """Whether the service has started, is ready for requests, or drains."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(slots=True)
@@ -10,13 +10,11 @@ class Health:
     Attributes:
         started: the warm-up is over.
         draining: no new requests should come; those that come are still answered.
-        problems: model → why it could not be made ready on the default target.
         failure: why the warm-up broke off.
     """
 
     started: bool = False
     draining: bool = False
-    problems: dict[str, str] = field(default_factory=dict)
     failure: str | None = None
 
     @property

@@ -115,6 +115,16 @@ class Metrics:
         self.owner_up = make.gauge(
             "owner_up", "Whether the deployment that owns a target answers", "livemin", "target"
         )
+        self.models_loaded = make.gauge("models_loaded", "Models in memory", "livesum")
+        self.models_memory = make.gauge(
+            "models_memory_bytes", "What models and their programs hold in memory", "livesum"
+        )
+        self.models_evicted = make.counter(
+            "models_evicted", "Models that left the memory to make room"
+        )
+        self.store_failures = make.counter(
+            "store_failures", "Looks at the store of models that failed"
+        )
         self.loop_lag = make.histogram(
             "event_loop_lag_seconds", "How late the event loop was to wake up a sleeper"
         )

@@ -25,7 +25,7 @@ from api.openapi_examples import (
     REPLY,
     TENSORS,
 )
-from api.requests import PARTS, CheckRequest, CompareRequest, FuseRequest
+from api.requests import PARTS, AliasRequest, CheckRequest, CompareRequest, FuseRequest
 
 REF = "#/components/schemas/{name}"
 HEADER = "Inference-Header-Content-Length"
@@ -77,7 +77,7 @@ def schemas() -> dict[str, Any]:
         for name in dir(replies)
         if name.endswith(("Reply", "Description", "Name", "UnreadableModel"))
     ]
-    types = [CheckRequest, CompareRequest, FuseRequest, *PARTS]
+    types = [AliasRequest, CheckRequest, CompareRequest, FuseRequest, *PARTS]
     _, made = msgspec.json.schema_components(
         [*types, *shapes, ProblemReply, ViolationReply], ref_template=REF
     )

@@ -222,12 +222,31 @@ class HeadDescription(TypedDict):
     reliability: float
 
 
-class ModelReply(TypedDict):
-    """One model on the shelf."""
+class VersionReply(TypedDict):
+    """One version of a model; `state`, `problem` and `loaded` are of the process that answers.
+
+    `source` is `models_dir` for a model that ships, else `store`. `state` is `known` before it was
+    compiled for the default target, `loading` meanwhile, `ready` afterwards, `failed` where that
+    target cannot run it, `damaged` where it cannot be read, or `unloaded`. `loaded` says whether it
+    is in memory; if not, it is read when it is asked for.
+    """
 
     name: str
     version: str
     digest: str
+    source: str
+    state: str
+    problem: str | None
+    loaded: bool
+    created: str | None
+    size_bytes: int | None
+    aliases: list[str]
+
+
+class ModelReply(VersionReply):
+    """One model: the version that was asked for, or that the name alone means."""
+
+    versions: list[str]
     default: bool
     description: str
     labels: list[str]
@@ -235,7 +254,29 @@ class ModelReply(TypedDict):
     sensors: dict[str, SensorDescription]
     heads: dict[str, HeadDescription]
     contract: dict[str, Any] | None
-    problem: str | None
+
+
+class VersionsReply(TypedDict):
+    """All versions of a model, the oldest first, and the aliases that lead to them."""
+
+    name: str
+    versions: list[VersionReply]
+    aliases: dict[str, str]
+
+
+class AliasReply(TypedDict):
+    """An alias, and the version that it leads to or led to."""
+
+    name: str
+    alias: str
+    version: str
+
+
+class DeletedReply(TypedDict):
+    """What was deleted."""
+
+    name: str
+    versions: list[str]
 
 
 class UnreadableModel(TypedDict):
@@ -247,7 +288,7 @@ class UnreadableModel(TypedDict):
 
 
 class ModelsReply(TypedDict):
-    """The models on the shelf."""
+    """The models, each as its name alone means it."""
 
     models: list[ModelReply]
     problems: list[UnreadableModel]

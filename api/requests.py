@@ -161,6 +161,12 @@ PARTS = (SensorInput, EventsInput, SamplesInput, TensorInput)
 """What stands inside a request."""
 
 
+class AliasRequest(_Part, frozen=True):
+    """Where an alias is to lead."""
+
+    version: Annotated[str, Meta(description="A version of the model, or the start of its digest.")]
+
+
 def decode(content: bytes | memoryview | Raw, kind: type[_T], where: str = "") -> _T:
     """Return JSON content as a typed value.
 

@@ -17,6 +17,8 @@ from api.intake import Parsed, parse, read_recordings
 from api.job import Asked, Job, Reply, Window
 from api.lanes import Lane
 from api.metrics import Metrics
+from api.models.catalogue import ModelAway
+from api.models.keeper import Keeper, check_model
 from api.notes import Use
 from api.owners import Owners
 from api.redis.shared import Shared
@@ -24,7 +26,7 @@ from api.requests import FuseRequest
 from api.running import Runner
 from api.settings import Settings
 from api.shadow import make_shadow
-from api.targets import check_names
+from api.targets import check_targets
 from backends.base import Target
 from backends.contracts import contract_on
 from backends.errors import BackendError, UnknownTarget, told
@@ -32,7 +34,6 @@ from backends.fuse import FusedAnswer, encode
 from backends.programs import ProgramCache
 from backends.registry import InvalidTarget, Registry
 from fusion.contract import ExecutionContract
-from fusion.errors import FusionError, InvalidInput
 from fusion.events import dt_ns
 from fusion.model import FusionModel, values_per_step
 from fusion.shelf import Shelf, ShelvedModel
@@ -61,14 +62,13 @@ class Service:
         shelf: Shelf,
         metrics_registry: CollectorRegistry,
     ) -> None:
-        check_names(settings, registry, shelf)
+        check_targets(settings, registry)
         self.settings = settings
         self.registry = registry
-        self.shelf = shelf
         self.metrics = Metrics(metrics_registry)
         self.shared = Shared(settings, self.metrics)
         self.health = Health()
-        self.programs = ProgramCache(registry, settings.programs)
+        self.programs = ProgramCache(registry, settings.programs, self._kept)
         names = settings.served(registry.targets)
         self.targets = {name: registry.targets[name] for name in names}
         self.owners = Owners(
@@ -83,9 +83,28 @@ class Service:
         self.shadow = make_shadow(settings, registry, self.metrics)
         record = settings.max_record_values
         self.runner = Runner(self.programs, self.metrics, self.shadow, record, self.shared.times)
+        self.keeper = Keeper(
+            settings,
+            shelf,
+            self.programs,
+            self.runner,
+            self.metrics,
+            compiles=settings.target in self.targets,
+        )
+        self.keeper.forgotten.append(self._forget)
+        self.models = self.keeper.catalogue
+        check_model(settings, self.models)
         self.lanes = {name: self._lane(target) for name, target in self.targets.items()}
         self.comparing = Lane("compare", 1, settings.max_queue)
         self._contracts: dict[str, ExecutionContract] = {}
+
+    def _kept(self) -> None:
+        self.models.trim()
+
+    def _forget(self, model: FusionModel) -> None:
+        self._contracts.pop(model.digest, None)
+        if self.shared.times is not None:
+            self.shared.times.forget(model.digest)
 
     def _lane(self, target: Target) -> BatchLane[Asked, Reply]:
         settings = self.settings
@@ -106,9 +125,7 @@ class Service:
         try:
             for name in self.targets:
                 self._warm_up_target(name)
-            for shelved in self.shelf.models.values():
-                if shelved.model.manifest is not None:
-                    self.make_ready(shelved.model)
+            self.keeper.warm_up()
             self.health.started = True
         except Exception as error:
             self.health.failure = f"the warm-up broke off: {type(error).__name__}"
@@ -120,54 +137,36 @@ class Service:
         except (BackendError, InvalidTarget) as error:  # the catalogue says so, too
             log.info("target not available", target=name, error=told(error))
 
-    def make_ready(self, model: FusionModel) -> None:
-        """Compile a model for the default target; a problem is kept under its name in `health`."""
-        name = self.settings.target
-        self.health.problems.pop(model.name, None)
-        if name not in self.targets:  # its owner makes its models ready
-            return
-        try:
-            contract = self.programs.contract(name, model.contract())
-            self.programs.get(model, name, contract)
-            self.runner.wiring(model, contract)
-        except (FusionError, BackendError, InvalidTarget) as error:  # others may well be served
-            self.health.problems[model.name] = told(error)
-            log.warning("model not ready", model=model.name, target=name, error=str(error))
-
-    def forget(self, model: FusionModel) -> None:
-        """Drop what is kept for a model."""
-        self.programs.drop(model.digest)
-        self.runner.forget(model)
-        if self.shared.times is not None:
-            self.shared.times.forget(model.digest)
-        self.health.problems.pop(model.name, None)
-
     def close(self) -> None:
         """Drop waiting work and end every program, child processes included."""
         for target_lane in self.lanes.values():
             target_lane.close()
         for lane in (self.intake, self.housekeeping, self.comparing):
             lane.close()
+        self.keeper.close()
         self.programs.close()
         self.registry.close()
         if self.shadow is not None:
             self.shadow.close()
 
-    def find_model(self, name: str | None) -> ShelvedModel:
-        """Return a model by name or digest, the deployment's default without one.
+    def find_model(self, reference: str | None) -> ShelvedModel:
+        """Return a model by a reference, the deployment's default without one, at once.
 
         Raises:
-            UnknownName: if there is none.
+            ModelAway: if that takes its time: `bring_model` in a thread, then ask again.
         """
-        name = name if name is not None else self.settings.model
-        if name is None:
-            for shelved in self.shelf.models.values():
-                return shelved
-            raise UnknownName("model", f"there is no model in {self.shelf.folder}")
+        return self.models.find(reference)
+
+    def bring_model(self, reference: str | None) -> ShelvedModel:
+        """Return a model by a reference, read from where it lies if need be; for a thread.
+
+        Raises:
+            UnknownName, NotLoaded, InvalidModel, StoreFailed: if there is none to be had.
+        """
         try:
-            return self.shelf.find(name)
-        except InvalidInput as error:
-            raise UnknownName(error.field, error.problem, error.nearest) from None
+            return self.models.find(reference)
+        except ModelAway:
+            return self.models.bring(reference)
 
     def find_target(self, name: str | None, deadline_s: float | None = None) -> Target:
         """Return a target served here, the deployment's default without a name.

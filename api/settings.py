@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from api.models.remote import make_objects
 from api.redis.url import check_url
 from backends.base import SizeLimits
 from backends.cpu_backend import default_target
@@ -91,6 +92,11 @@ class Settings(BaseSettings):
         transfer_s: seconds after which a request's body must have come, and a reply be taken, by at
             least 500 bytes each.
         keep_alive_s: seconds that a connection may wait for its next request.
+        store: folder or URL of the uploaded models; by default `models` in `data_dir`.
+        uploads: whether models may be uploaded, deleted, loaded and unloaded here.
+        store_poll_s: seconds after which it is looked again what others changed in the store.
+        models_memory_mib: models and programs in memory, in each process; uploaded models beyond it
+            leave and are read again when they are asked for.
         data_dir: folder for what the service writes; made when it is first needed.
         redis_url: what worker processes and replicas share: `redis://`, `rediss://` or `unix://`;
             by default a server of the service's own, with its data in `data_dir`.
@@ -151,6 +157,10 @@ class Settings(BaseSettings):
     head_s: float = Field(default=20.0, gt=0, allow_inf_nan=False)
     transfer_s: float = Field(default=20.0, gt=0, allow_inf_nan=False)
     keep_alive_s: float = Field(default=75.0, gt=0, allow_inf_nan=False)
+    store: str | None = Field(default=None, min_length=1)
+    uploads: bool = True
+    store_poll_s: float = Field(default=5.0, ge=0.05, le=86400, allow_inf_nan=False)
+    models_memory_mib: int = Field(default=1024, ge=1)
     data_dir: Path = Field(default_factory=_state_folder)
     redis_url: SecretStr | None = None
     redis_ca_file: Path | None = None
@@ -161,6 +171,11 @@ class Settings(BaseSettings):
     secrets_dir: Path | None = None
     cache_ttl_s: float = Field(default=300.0, ge=0, le=2_592_000)
     cache_min_run_ms: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+
+    @property
+    def store_address(self) -> str:
+        """Where uploaded models lie."""
+        return str(self.data_dir / "models") if self.store is None else self.store
 
     @property
     def model_limits(self) -> ModelLimits:
@@ -213,6 +228,13 @@ class Settings(BaseSettings):
                 "is the link that Kubernetes sets for a Service called snn-fusion; set "
                 "enableServiceLinks: false, or set the port itself"
             )
+        return value
+
+    @field_validator("store")
+    @classmethod
+    def _leads_somewhere(cls, value: str | None) -> str | None:
+        if value is not None:
+            make_objects(value)
         return value
 
     @field_validator("redis_url")

@@ -4,8 +4,6 @@ from api.replies import AvailabilityReply
 from api.settings import PREFIX, InvalidSettings, Settings
 from backends.errors import BackendError, TargetUnavailable, UnknownTarget, told
 from backends.registry import InvalidTarget, Registry
-from fusion.errors import InvalidInput
-from fusion.shelf import Shelf
 
 
 def make_registry(settings: Settings) -> Registry:
@@ -37,8 +35,8 @@ def unavailable(error: BackendError | InvalidTarget) -> AvailabilityReply:
     return {"available": False, "reason": told(error), "hint": None}
 
 
-def check_names(settings: Settings, registry: Registry, shelf: Shelf) -> None:
-    """Check that the targets and the model that settings name exist.
+def check_targets(settings: Settings, registry: Registry) -> None:
+    """Check that the targets that settings name exist.
 
     Raises:
         InvalidSettings: naming the variable.
@@ -52,8 +50,3 @@ def check_names(settings: Settings, registry: Registry, shelf: Shelf) -> None:
     ):
         if name is not None and name not in registry.targets:
             raise InvalidSettings(f"{PREFIX}{variable}: {name!r} is no target (known: {known})")
-    if settings.model is not None:
-        try:
-            shelf.find(settings.model)
-        except InvalidInput as error:
-            raise InvalidSettings(f"{PREFIX}MODEL: {error.problem} in {shelf.folder}") from None

@@ -1,6 +1,7 @@
 """Compiled programs, kept for the next request."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from threading import Lock
 
 from backends.base import Program, Target
@@ -8,6 +9,7 @@ from backends.checks import refuse_oversize
 from backends.contracts import contract_on
 from backends.registry import Registry
 from fusion.contract import ExecutionContract
+from fusion.held import held_bytes
 from fusion.model import FusionModel
 
 Key = tuple[str, str, ExecutionContract]
@@ -22,13 +24,18 @@ class ProgramCache:
     Args:
         registry: the targets.
         size: number of programs kept.
+        kept: is called after a program was made and kept.
     """
 
-    def __init__(self, registry: Registry, size: int = 16) -> None:
+    def __init__(
+        self, registry: Registry, size: int = 16, kept: Callable[[], None] | None = None
+    ) -> None:
         self._registry = registry
+        self._kept = kept or (lambda: None)
         self._size = size
         self._lock = Lock()
         self._programs: OrderedDict[Key, Program] = OrderedDict()
+        self._held: dict[Key, int] = {}
         self._compiling: dict[Key, Lock] = {}
 
     def get(self, model: FusionModel, target: str, contract: ExecutionContract) -> Program:
@@ -48,7 +55,8 @@ class ProgramCache:
                     backend.available()
                     refuse_oversize(model, contract, target, self._registry.limits)
                     program = backend.compile(model, contract)
-                    self._keep(key, program)
+                    self._keep(key, program, held_bytes(program, besides=[model]))
+                    self._kept()
             return program
         finally:
             with self._lock:
@@ -80,12 +88,19 @@ class ProgramCache:
         with self._lock:
             for key in [key for key in self._programs if key[0] == digest]:
                 del self._programs[key]
+                del self._held[key]
+
+    def held_bytes(self) -> int:
+        """Return what the programs hold in this process's memory beside their models."""
+        with self._lock:
+            return sum(self._held.values())
 
     def close(self) -> None:
         """Close every program."""
         with self._lock:
             programs = list(self._programs.values())
             self._programs.clear()
+            self._held.clear()
         for program in programs:
             program.close()
 
@@ -95,10 +110,12 @@ class ProgramCache:
                 self._programs.move_to_end(key)
             return self._programs.get(key)
 
-    def _keep(self, key: Key, program: Program) -> None:
+    def _keep(self, key: Key, program: Program, held: int) -> None:
         with self._lock:
             self._programs[key] = program
+            self._held[key] = held
             surplus = len(self._programs) - self._size
             # Not closed here: another thread may be running it. It goes with its last reference.
             for _ in range(surplus):
-                self._programs.popitem(last=False)
+                gone, _ = self._programs.popitem(last=False)
+                del self._held[gone]

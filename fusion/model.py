@@ -25,6 +25,8 @@ __all__ = [
     "MANIFEST",
     "FusionModel",
     "bare_model",
+    "contract_of",
+    "encoders_of",
     "load_model",
     "model_from",
     "parse_model",
@@ -74,17 +76,38 @@ class FusionModel:
         Raises:
             InvalidContract: if a choice is impossible or still missing.
         """
-        if self.manifest is None:
-            return make_contract(profile, dt_s, overrides)
-        own = self.manifest
-        base = dict(own.contract) if profile is None else {}
-        if dt_s is not None:
-            base.pop("dt_s", None)
-        return make_contract(
-            own.profile if profile is None else profile,
-            own.dt_s if dt_s is None else dt_s,
-            base | dict(overrides or {}),
-        )
+        return contract_of(self.manifest, profile, dt_s, overrides)
+
+
+def contract_of(
+    manifest: Manifest | None,
+    profile: str | None = None,
+    dt_s: float | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> ExecutionContract:
+    """Return the contract of the model with this manifest; see `FusionModel.contract`."""
+    if manifest is None:
+        return make_contract(profile, dt_s, overrides)
+    base = dict(manifest.contract) if profile is None else {}
+    if dt_s is not None:
+        base.pop("dt_s", None)
+    return make_contract(
+        manifest.profile if profile is None else profile,
+        manifest.dt_s if dt_s is None else dt_s,
+        base | dict(overrides or {}),
+    )
+
+
+def encoders_of(manifest: Manifest | None) -> dict[str, SensorEncoder]:
+    """Return sensor → encoder of the model with this manifest.
+
+    Raises:
+        InvalidModel: naming the sensor whose encoder is wrong.
+    """
+    sensors = {} if manifest is None else manifest.sensors
+    return {
+        name: make_encoder(sensor, f"{MANIFEST}.sensors.{name}") for name, sensor in sensors.items()
+    }
 
 
 def bare_model(graph: nir.NIRGraph) -> FusionModel:
@@ -113,14 +136,24 @@ def load_model(path: Path, limits: ModelLimits = DEFAULT_LIMITS) -> FusionModel:
     return parse_model(_bounded(path, limits.file_bytes), limits)
 
 
-def parse_model(data: bytes, limits: ModelLimits = DEFAULT_LIMITS) -> FusionModel:
+def parse_model(
+    data: bytes, limits: ModelLimits = DEFAULT_LIMITS, manifest: bytes | None = None
+) -> FusionModel:
     """Return the model in the bytes of a zip or of a bare `.nir` file, from wherever they come.
+
+    Args:
+        data: the file.
+        limits: how large it may be.
+        manifest: a `fusion.yaml` that takes the place of the file's own, if it has one.
 
     Raises:
         InvalidModel: as `load_model`.
     """
     is_zip = data.startswith(_ZIP_STARTS)
-    return model_from(read_file("zip", data, limits) if is_zip else {GRAPH: data}, limits)
+    content: Mapping[str, bytes] = read_file("zip", data, limits) if is_zip else {GRAPH: data}
+    if manifest is not None:
+        content = {**content, MANIFEST: manifest}
+    return model_from(content, limits)
 
 
 def model_from(content: Mapping[str, bytes], limits: ModelLimits = DEFAULT_LIMITS) -> FusionModel:
@@ -132,14 +165,7 @@ def model_from(content: Mapping[str, bytes], limits: ModelLimits = DEFAULT_LIMIT
     manifest = None
     if MANIFEST in content:
         manifest = parse_manifest(content[MANIFEST], limits.manifest_bytes)
-    encoders = (
-        {}
-        if manifest is None
-        else {
-            name: make_encoder(sensor, f"{MANIFEST}.sensors.{name}")
-            for name, sensor in manifest.sensors.items()
-        }
-    )
+    encoders = encoders_of(manifest)
     graph = read_graph(content[GRAPH], limits)
     model = FusionModel(graph, manifest, encoders, _digest(content), dict(content))
     if manifest is not None:

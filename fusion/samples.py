@@ -38,19 +38,18 @@ class SampleIndex:
     samples: tuple[Sample, ...]
 
 
-def read_index(folder: Path) -> SampleIndex:
+def read_index(folder: Path | None) -> SampleIndex:
     """Return the index of the samples that ship with the model in `folder`; empty without one.
 
     Raises:
         InvalidModel: naming the entry of the index that is wrong.
     """
-    path = folder / INDEX
-    if not path.is_file():
+    if folder is None or not (path := folder / INDEX).is_file():
         return SampleIndex(attribution="", samples=())
     return convert(read_yaml(path.read_bytes(), INDEX, MAX_INDEX_BYTES), SampleIndex, INDEX)
 
 
-def list_samples(folder: Path) -> tuple[Sample, ...]:
+def list_samples(folder: Path | None) -> tuple[Sample, ...]:
     """Return the samples that ship with the model in `folder`, none if it has no index.
 
     Raises:
@@ -59,7 +58,7 @@ def list_samples(folder: Path) -> tuple[Sample, ...]:
     return read_index(folder).samples
 
 
-def read_sample(folder: Path, model: FusionModel, name: str, sensor: str) -> Recording:
+def read_sample(folder: Path | None, model: FusionModel, name: str, sensor: str) -> Recording:
     """Return what one sensor recorded in a shipped sample.
 
     Raises:
@@ -67,7 +66,7 @@ def read_sample(folder: Path, model: FusionModel, name: str, sensor: str) -> Rec
     """
     samples = {sample.name: sample for sample in list_samples(folder)}
     field = f"sensors.{sensor}.sample"
-    if name not in samples:
+    if folder is None or name not in samples:
         known = ", ".join(samples) or "this model ships no samples"
         raise InvalidInput(field, f"no sample {name!r}", known)
     files = samples[name].files

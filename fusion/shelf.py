@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
-from fusion.errors import FusionError, InvalidInput, NotLoaded
+from fusion.errors import FusionError, InvalidInput
 from fusion.limits import DEFAULT_LIMITS, ModelLimits
 from fusion.model import GRAPH, FusionModel, load_model
 
@@ -15,9 +15,9 @@ _READ_AT_ONCE = 4
 
 @dataclass(frozen=True, slots=True)
 class ShelvedModel:
-    """A model with the folder or file it came from."""
+    """A model with the folder or file it came from, None for a stored one: it has no samples."""
 
-    path: Path
+    path: Path | None
     model: FusionModel
 
 
@@ -36,7 +36,6 @@ class Shelf:
         self._loading = Lock()
         self._known: Mapping[str, ShelvedModel] | None = None
         self._problems: Mapping[str, FusionError] = {}
-        self._unloaded: Mapping[str, ShelvedModel] = {}
 
     @property
     def models(self) -> Mapping[str, ShelvedModel]:
@@ -55,13 +54,10 @@ class Shelf:
         Raises:
             InvalidInput: if there is none.
             InvalidModel: if the folder or file of this name cannot be read, saying why.
-            NotLoaded: if it was unloaded.
         """
         models = self._read()
         if name in models:
             return models[name]
-        if name in self._unloaded:
-            raise NotLoaded("model", f"{name!r} is unloaded", "load it again")
         for shelved in models.values():
             if len(name) >= 8 and shelved.model.digest.startswith(name):
                 return shelved
@@ -70,39 +66,19 @@ class Shelf:
                 raise problem.with_traceback(None)  # the same one each time, so it would grow
         raise InvalidInput("model", f"{name!r} is unknown", ", ".join(models) or None)
 
-    @property
-    def unloaded(self) -> Mapping[str, ShelvedModel]:
-        """Model name → model, for every model that was unloaded."""
-        return self._unloaded
-
     def load(self, name: str) -> ShelvedModel:
-        """Read a model anew from the folder, whether it is known, was unloaded or is new there.
+        """Read a model anew from the folder, whether it is known or new there.
 
         Raises:
             InvalidInput: if the folder holds no model of this name.
             InvalidModel: if it cannot be read; what was read before then stays.
         """
         with self._loading:  # reading takes its time, in which other models are found
-            shelved = self._from_folder(name, {**self._unloaded, **self._read()})
+            shelved = self._from_folder(name, self._read())
         with self._lock:
             self._known = {**(self._known or {}), name: shelved}
-            self._unloaded = {n: one for n, one in self._unloaded.items() if n != name}
             problems = self._problems.items()
             self._problems = {p: one for p, one in problems if p != str(shelved.path)}
-        return shelved
-
-    def unload(self, name: str) -> ShelvedModel:
-        """Take a model off the shelf until it is loaded again.
-
-        Raises:
-            InvalidInput: if there is no model of this name.
-            NotLoaded: if it has been unloaded before.
-        """
-        shelved = self.find(name)
-        with self._lock:
-            name = shelved.model.name
-            self._known = {n: one for n, one in (self._known or {}).items() if n != name}
-            self._unloaded = {**self._unloaded, name: shelved}
         return shelved
 
     def _from_folder(self, name: str, known: Mapping[str, ShelvedModel]) -> ShelvedModel:

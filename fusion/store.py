@@ -9,7 +9,7 @@ import errno
 import hashlib
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from threading import Lock
@@ -225,16 +225,23 @@ class ModelStore:
         versions = [key for key in mine if "/versions/" in key]
         return tuple(key.rpartition("/")[2].removesuffix(".json") for key in versions)
 
-    def set_alias(self, name: str, alias: str, label: str) -> None:
+    def set_alias(self, name: str, alias: str, label: str, elsewhere: Collection[str] = ()) -> None:
         """Let an alias lead to a version, wherever it led before.
 
+        Args:
+            name: the model's name.
+            alias: the alias.
+            label: the version's label.
+            elsewhere: labels of versions that are not stored here, but known to be.
+
         Raises:
-            InvalidModel: if the alias cannot be stored.
+            InvalidModel: if the name or the alias cannot be stored.
             InvalidInput: if there is no such version.
         """
         require_sane("alias", alias)
+        require_sane("model", name)
         index = self.index()
-        if index.find(name, label) is None:
+        if index.find(name, label) is None and label not in elsewhere:
             raise unknown_version(index, name, label)
         with self._failing():
             self.objects.replace(alias_key(name, alias), seal(Alias(label)))

@@ -1,6 +1,7 @@
 """The protocol's side of the service: models by name and version, inferences from body to reply."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from api.errors import UnknownName
@@ -8,6 +9,7 @@ from api.framing import Body
 from api.intake import with_defaults
 from api.job import Job
 from api.lanes import Lane
+from api.models.catalogue import ModelAway
 from api.notes import Use
 from api.oip.description import Description, describe
 from api.oip.intake import Arrival, make_job, raw_inference
@@ -18,6 +20,7 @@ from api.oip.statistics import Statistics
 from api.requests import FuseRequest
 from api.service import Service
 from fusion.errors import NotLoaded
+from fusion.model import FusionModel
 from fusion.shelf import ShelvedModel
 
 
@@ -43,6 +46,7 @@ class OpenInference:
             name: Lane(f"{name} rasters", 1, service.settings.max_queue) for name in service.targets
         }
         self._descriptions: dict[str, Description] = {}
+        service.keeper.forgotten.append(self._forget)
 
     def close(self) -> None:
         """Drop the rasters that wait."""
@@ -50,18 +54,31 @@ class OpenInference:
             lane.close()
 
     def find(self, place: Place) -> ShelvedModel:
-        """Return the model that a path names.
+        """Return the model that a path names, at once.
+
+        Raises:
+            ModelAway: if that takes its time, as does finding out that there is none.
+        """
+        return self._find(place, self.service.find_model)
+
+    def bring(self, place: Place) -> ShelvedModel:
+        """Return the model that a path names, read from where it lies if need be; for a thread.
 
         Raises:
             UnknownName: if there is none, or not of this version.
             NotLoaded: if it was unloaded.
         """
-        shelved = self.service.find_model(place.model)
-        version = version_of(shelved.model)
-        if place.version not in (None, version):
+        return self._find(place, self.service.bring_model)
+
+    def _find(self, place: Place, find: Callable[[str], ShelvedModel]) -> ShelvedModel:
+        shelved = find(place.model)
+        model = shelved.model
+        if place.version in (None, version_of(model)):
+            return shelved
+        if model.manifest is None:
             problem = f"{place.model!r} has no version {place.version!r}"
-            raise UnknownName("version", problem, version or "the path without a version")
-        return shelved
+            raise UnknownName("version", problem, "the path without a version")
+        return find(f"{model.name}:{place.version}")
 
     def check_ready(self, place: Place) -> None:
         """Return if a model takes inferences.
@@ -69,7 +86,8 @@ class OpenInference:
         Raises:
             UnknownName, NotLoaded: as `find`; or if it is not ready.
         """
-        reason = unready(self.service, self.find(place).model)
+        shelved = self.bring(place)
+        reason = unready(self.service, shelved.model)
         if reason is not None:
             raise NotLoaded("model", reason)
 
@@ -82,12 +100,13 @@ class OpenInference:
 
     def knows(self, name: str) -> bool:
         """Return whether preparing an inference of this model takes next to no time."""
-        shelved = self.service.shelf.models.get(name)
-        return shelved is not None and shelved.model.digest in self._descriptions
+        try:
+            return self.service.find_model(name).model.digest in self._descriptions
+        except ModelAway:
+            return False
 
-    def forget(self) -> None:
-        """Drop what is kept for models, of which one has changed."""
-        self._descriptions.clear()
+    def _forget(self, model: FusionModel) -> None:
+        self._descriptions.pop(model.digest, None)
 
     def prepare(
         self,

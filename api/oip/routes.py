@@ -22,7 +22,6 @@ from api.oip.inference import OpenInference, Place
 from api.oip.metadata import model_config, model_metadata, server_metadata
 from api.oip.rasters import RasterJob
 from api.oip.replies import IndexEntry, LoadedReply, StatisticsReply
-from api.oip.repository import version_of
 from api.oip.requests import Parameters
 from api.requests import decode
 from api.routes.common import answer, json_reply, parsed, passed_on, read_body
@@ -82,7 +81,7 @@ async def model(request: Request) -> Response:
     protocol, place = _protocol(request), _place(request)
 
     def told() -> object:
-        shelved = protocol.find(place)
+        shelved = protocol.bring(place)
         return model_metadata(shelved.model, protocol.describe(shelved))
 
     return json_reply(await _aside(request, told))
@@ -94,7 +93,7 @@ async def config(request: Request) -> Response:
     protocol, place = _protocol(request), _place(request)
 
     def told() -> object:
-        shelved = protocol.find(place)
+        shelved = protocol.bring(place)
         return model_config(shelved.model, protocol.describe(shelved), protocol.service.settings)
 
     return json_reply(await _aside(request, told))
@@ -107,10 +106,12 @@ async def statistics(request: Request) -> Response:
 
     def told() -> StatisticsReply:
         if "model" in request.path_params:
-            models = [protocol.find(_place(request)).model]
+            name = protocol.bring(_place(request)).model.name
+            families = [protocol.service.models.family(name)]
         else:
-            models = [shelved.model for shelved in protocol.service.shelf.models.values()]
-        return {"model_stats": protocol.statistics.told(models)}
+            families = list(protocol.service.models.families.values())
+        chosen = [family.chosen for family in families]
+        return {"model_stats": protocol.statistics.told(chosen)}
 
     return json_reply(await _aside(request, told))
 
@@ -126,11 +127,7 @@ async def infer(request: Request) -> Response:
     place = _place(request)
     prepare = partial(protocol.prepare, body, place, accept, started, notes.use)
     try:
-        if protocol.knows(place.model):
-            job = await parsed(request, body, prepare)
-        else:
-            preparing = service.intake.submit(prepare)
-            job = await outcome(preparing, request, "intake", math.inf, math.inf)
+        job = await parsed(request, body, prepare, at_once=protocol.knows(place.model))
     except Elsewhere as to:
         return await passed_on(service, request, body, to, started)
     try:
@@ -179,10 +176,8 @@ async def _change(request: Request, loads: bool) -> Response:
     if strange:
         raise NotSupported(f"parameters.{strange[0][:80]}: models are read as the folder has them")
     change = repository.load if loads else repository.unload
-    shelved = await _aside(request, partial(change, protocol.service, name))
-    protocol.forget()
-    model = shelved.model
-    reply: LoadedReply = {"name": name, "version": version_of(model), "digest": model.digest}
+    entry = await _aside(request, partial(change, protocol.service, name))
+    reply: LoadedReply = {"name": name, "version": entry.version, "digest": entry.digest}
     return json_reply(reply)
 
 

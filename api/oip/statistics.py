@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 
 from api.job import Placed
+from api.models.entry import Entry
 from api.oip.replies import DurationReply, ModelStatistics
 from api.oip.reply import Ran
 from fusion.model import FusionModel
@@ -52,19 +53,19 @@ class Statistics:
         with self._lock:
             self._counts.setdefault(model.name, _Counts()).add("fail", seconds)
 
-    def told(self, models: Sequence[FusionModel]) -> list[ModelStatistics]:
-        """Return what was counted of these models."""
+    def told(self, models: Sequence[Entry]) -> list[ModelStatistics]:
+        """Return what was counted of models, all versions of each together."""
         with self._lock:
             return [_told(model, self._counts.get(model.name, _Counts())) for model in models]
 
 
-def _told(model: FusionModel, counts: _Counts) -> ModelStatistics:
+def _told(model: Entry, counts: _Counts) -> ModelStatistics:
     durations: dict[str, DurationReply] = {
         part: {"count": number, "ns": ns} for part, (number, ns) in counts.times.items()
     }
     return {
         "name": model.name,
-        "version": model.manifest.version if model.manifest else "",
+        "version": model.version,
         "last_inference": counts.last_ms,
         "inference_count": counts.inferences,
         "execution_count": counts.executions,

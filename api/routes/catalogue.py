@@ -1,4 +1,4 @@
-"""What there is: targets, models, samples."""
+"""What there is: targets and samples."""
 
 import asyncio
 from dataclasses import asdict
@@ -12,11 +12,8 @@ from api.access.scopes import Scope, needs
 from api.forwarding import was_forwarded
 from api.merging import targets_elsewhere
 from api.replies import (
-    ModelReply,
-    ModelsReply,
     SampleReply,
     SamplesReply,
-    SensorDescription,
     TargetReply,
     TargetsReply,
 )
@@ -24,9 +21,6 @@ from api.routes.common import documented, json_reply, service_of
 from api.service import Service
 from api.targets import availability
 from backends.base import Target
-from fusion.encoding import SensorEncoder
-from fusion.errors import FusionError
-from fusion.model import FusionModel
 from fusion.samples import read_index
 from fusion.shelf import ShelvedModel
 
@@ -45,14 +39,6 @@ async def targets(request: Request) -> Response:
     elsewhere = [] if was_forwarded(request) else await targets_elsewhere(service, request)
     reply: TargetsReply = {"targets": [*await asyncio.gather(*described), *elsewhere]}
     return json_reply(reply)
-
-
-@router.get("/models", responses=documented(ModelsReply, "Models"), response_class=Response)
-@needs(Scope.MODELS_READ)
-async def models(request: Request) -> Response:
-    """List the models: sensors, heads, labels, contract; and those that cannot be read."""
-    service = service_of(request)
-    return json_reply(await service.housekeeping.submit(partial(_models, service)))
 
 
 @router.get("/samples", responses=documented(SamplesReply, "Samples"), response_class=Response)
@@ -85,75 +71,12 @@ def _target(service: Service, target: Target) -> TargetReply:
     }
 
 
-def _models(service: Service) -> ModelsReply:
-    default = _default_name(service)
-    return {
-        "models": [
-            _model(shelved.model, default, service.health.problems.get(name))
-            for name, shelved in service.shelf.models.items()
-        ],
-        "problems": [
-            {"path": path, "field": error.field, "problem": error.problem}
-            for path, error in service.shelf.problems.items()
-        ],
-    }
-
-
-def _default_name(service: Service) -> str | None:
-    try:
-        return service.find_model(None).model.name
-    except FusionError:
-        return None
-
-
-def _model(model: FusionModel, default: str | None, problem: str | None) -> ModelReply:
-    manifest = model.manifest
-    contract = None
-    try:
-        contract = model.contract().as_dict()
-    except FusionError as error:
-        problem = problem or str(error)
-    return {
-        "name": model.name,
-        "version": manifest.version if manifest else "",
-        "digest": model.digest,
-        "default": model.name == default,
-        "description": manifest.description if manifest else "",
-        "labels": list(manifest.labels) if manifest else [],
-        "window_s": manifest.window.length_s if manifest else None,
-        "sensors": {name: _sensor(encoder) for name, encoder in model.encoders.items()},
-        "heads": {
-            name: {
-                "sensor": head.sensor,
-                "node": head.node,
-                "readout": head.readout,
-                "read_at_s": head.read_at_s,
-                "temperature": head.temperature,
-                "reliability": head.reliability,
-            }
-            for name, head in (manifest.heads if manifest else {}).items()
-        },
-        "contract": contract,
-        "problem": problem,
-    }
-
-
-def _sensor(encoder: SensorEncoder) -> SensorDescription:
-    sensor = encoder.sensor
-    return {
-        "unit": sensor.unit,
-        "shape": list(sensor.shape),
-        "channels": encoder.channels if sensor.unit == "events" else None,
-        "rate_hz": sensor.rate_hz,
-        "encoder": dict(sensor.encoder) if sensor.encoder else None,
-        "description": sensor.description,
-    }
-
-
 def _samples(service: Service) -> SamplesReply:
     found: list[SampleReply] = []
-    for shelved in service.shelf.models.values():
-        found += _samples_of(shelved)
+    for family in service.models.families.values():
+        shipping = family.entries[0].shelved
+        if shipping is not None and not family.unloaded:
+            found += _samples_of(shipping)
     return {"samples": found}
 
 

@@ -82,7 +82,7 @@ def _check(
     names: Sequence[str],
     notes: Notes,
 ) -> CheckReply:
-    model = service.find_model(request.model or default).model
+    model = service.bring_model(request.model or default).model
     notes.model = model.name
     contract = model.contract(request.profile, request.dt_s, request.contract)
     dt_ns(contract.dt_s)

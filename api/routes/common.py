@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
+from functools import partial
 from typing import Any, TypeVar
 
 import orjson
@@ -16,16 +17,20 @@ from api.framing import Body
 from api.hop import hop_of
 from api.job import Asked, Job, Reply
 from api.lanes import outcome
+from api.models.catalogue import ModelAway
 from api.notes import notes_of
 from api.routes.cached import cached_answer
 from api.service import Service
 from api.tensors import HEADER_LENGTH
+from fusion.errors import NotLoaded
 
 _T = TypeVar("_T")
 
 SHORT_TEXT_BYTES = 65536
 """JSON text up to this length is parsed on the event loop."""
 
+_TRIES = 5
+"""So often a model may leave the memory again before the request that it was read for uses it."""
 _HEADER_LENGTH = HEADER_LENGTH.encode()
 
 
@@ -84,13 +89,29 @@ def _too_large(max_bytes: int) -> BodyTooLarge:
     return BodyTooLarge("body", "is too large", f"at most {max_bytes} bytes")
 
 
-async def parsed(request: Request, body: Body, parse: Callable[[], _T]) -> _T:
+async def parsed(
+    request: Request, body: Body, parse: Callable[[], _T], *, at_once: bool = True
+) -> _T:
     """Return what `parse` makes of a body: here and now if it is short, else in a thread.
 
-    A short text is parsed in less time than a thread needs to take over (docs/adr/0018).
+    A short text is parsed in less time than a thread needs to take over (docs/adr/0018). What asks
+    for a model that is not in memory is parsed again once it is.
     """
     service = service_of(request)
-    if body.text_bytes <= SHORT_TEXT_BYTES and not body.encoding and service.health.started:
+    for _ in range(_TRIES):
+        try:
+            return await _parsed(service, request, body, parse, at_once)
+        except ModelAway as away:
+            bringing = service.keeper.loading.submit(partial(service.bring_model, away.reference))
+            await outcome(bringing, request, "models", math.inf, math.inf)
+    raise NotLoaded("model", "left the memory as soon as it was read", "ask again")
+
+
+async def _parsed(
+    service: Service, request: Request, body: Body, parse: Callable[[], _T], at_once: bool
+) -> _T:
+    short = at_once and body.text_bytes <= SHORT_TEXT_BYTES and not body.encoding
+    if short and service.health.started:
         return parse()
     return await outcome(service.intake.submit(parse), request, "intake", math.inf, math.inf)
 

@@ -52,7 +52,7 @@ def _prepare(service: Service, body: Body, started: float, use: Use) -> Comparis
     check_targets(request.targets)
     targets = service.find_targets(request.targets)
     _leave_to_owner(service, request, targets)
-    shelved = service.find_model(request.model)
+    shelved = service.bring_model(request.model)
     use(shelved.model, [service.targets[name] for name in targets])
     own = service.contract(request, shelved)
     recordings = read_recordings(parsed, shelved, service.settings)

@@ -39,8 +39,8 @@ async def root() -> Response:
 @open_to_all
 async def startup(request: Request) -> Response:
     """Say whether the models on the shelf are compiled for the default target."""
-    health = service_of(request).health
-    return _probe(health.pending, health.problems)
+    service = service_of(request)
+    return _probe(service.health.pending, service.models.unready)
 
 
 @router.get("/healthz/live", responses=documented(HealthReply, "Alive"), response_class=Response)

@@ -6,6 +6,7 @@ They know the service by its HTTP interface alone. They need httpx, the extra `c
 from snn_fusion.client.clients import AsyncClient, Client
 from snn_fusion.client.errors import (
     ClientError,
+    Conflict,
     ConnectionFailed,
     DeadlinePassed,
     InvalidRequest,
@@ -22,6 +23,7 @@ from snn_fusion.client.errors import (
 )
 from snn_fusion.client.inputs import Events, Recording, Sample, Samples
 from snn_fusion.client.results import (
+    Alias,
     Check,
     ComparedTarget,
     Comparison,
@@ -33,6 +35,7 @@ from snn_fusion.client.results import (
     Head,
     Model,
     ModelId,
+    ModelVersion,
     Pair,
     Population,
     PopulationDifference,
@@ -45,17 +48,20 @@ from snn_fusion.client.results import (
     Target,
     Timing,
     Trace,
+    Versions,
     Window,
 )
 from snn_fusion.client.retries import Retry
 
 __all__ = [
+    "Alias",
     "AsyncClient",
     "Check",
     "Client",
     "ClientError",
     "ComparedTarget",
     "Comparison",
+    "Conflict",
     "ConnectionFailed",
     "Counts",
     "DeadlinePassed",
@@ -69,6 +75,7 @@ __all__ = [
     "Model",
     "ModelId",
     "ModelRejected",
+    "ModelVersion",
     "NotAllowed",
     "NotFound",
     "Overloaded",
@@ -93,6 +100,7 @@ __all__ = [
     "Trace",
     "Unavailable",
     "UnreadableReply",
+    "Versions",
     "Violation",
     "Window",
 ]

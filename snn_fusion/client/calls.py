@@ -1,21 +1,27 @@
 """What is sent for each question, and how its answer is read."""
 
 import json
+import os
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Generic, TypedDict, TypeVar
+from urllib.parse import quote
 
 import numpy as np
 
 from snn_fusion.client.inputs import Recording, Sample, tensors
 from snn_fusion.client.results import (
+    Alias,
     Check,
     Comparison,
     FuseAnswer,
     Model,
     ShippedSample,
     Target,
+    Versions,
     decode,
 )
 
@@ -110,6 +116,76 @@ class _Samples:
 TARGETS = Call("GET", "/v1/targets", _Targets)
 MODELS = Call("GET", "/v1/models", _Models)
 SAMPLES = Call("GET", "/v1/samples", _Samples)
+
+
+@dataclass(frozen=True, slots=True)
+class _Deleted:
+    versions: tuple[str, ...]
+
+
+File = bytes | str | os.PathLike[str]
+"""A file's content, or its path."""
+
+
+def upload(model: File, manifest: File | None) -> Call[Model]:
+    """Return the call of `POST /v1/models`; raises OSError if a file cannot be read."""
+    content = _content(model)
+    if manifest is None:
+        return Call("POST", "/v1/models", Model, content, {"Content-Type": BINARY})
+    boundary = secrets.token_hex(16).encode()
+    parts = {b"model": content, b"manifest": _content(manifest)}
+    body = b"".join(
+        b'--%b\r\nContent-Disposition: form-data; name="%b"; filename="%b"\r\n\r\n%b\r\n'
+        % (boundary, name, name, data)
+        for name, data in parts.items()
+    )
+    kind = f"multipart/form-data; boundary={boundary.decode()}"
+    return Call(
+        "POST", "/v1/models", Model, body + b"--%b--\r\n" % boundary, {"Content-Type": kind}
+    )
+
+
+def _content(file: File) -> bytes:
+    return file if isinstance(file, bytes) else Path(file).read_bytes()
+
+
+def model(reference: str) -> Call[Model]:
+    """Return the call of `GET /v1/models/REFERENCE`."""
+    return Call("GET", f"/v1/models/{_part(reference)}", Model)
+
+
+def versions(name: str) -> Call[Versions]:
+    """Return the call of `GET /v1/models/NAME/versions`."""
+    return Call("GET", f"/v1/models/{_part(name)}/versions", Versions)
+
+
+def download(name: str, version: str) -> Call[bytes]:
+    """Return the call that fetches a version's files."""
+    return Call("GET", f"/v1/models/{_part(name)}/versions/{_part(version)}/file", bytes)
+
+
+def delete_model(name: str, version: str | None) -> Call[_Deleted]:
+    """Return the call that deletes a version, or a whole model without one."""
+    path = f"/v1/models/{_part(name)}"
+    return Call(
+        "DELETE", path if version is None else f"{path}/versions/{_part(version)}", _Deleted
+    )
+
+
+def set_alias(name: str, alias: str, version: str) -> Call[Alias]:
+    """Return the call that lets an alias lead to a version."""
+    path = f"/v1/models/{_part(name)}/aliases/{_part(alias)}"
+    return Call("PUT", path, Alias, _json({"version": version}), {"Content-Type": JSON})
+
+
+def delete_alias(name: str, alias: str) -> Call[Alias]:
+    """Return the call that deletes an alias."""
+    return Call("DELETE", f"/v1/models/{_part(name)}/aliases/{_part(alias)}", Alias)
+
+
+def _part(text: str) -> str:
+    """Return a name as a part of a path."""
+    return quote(text, safe="@:+")
 
 
 def fuse(sensors: Mapping[str, Recording], choices: FuseChoices) -> Call[FuseAnswer]:

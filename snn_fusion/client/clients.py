@@ -8,10 +8,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self, TypeVar, Unpack
 
 from snn_fusion.client import calls
-from snn_fusion.client.calls import Call, CheckChoices, CompareChoices, FuseChoices
+from snn_fusion.client.calls import Call, CheckChoices, CompareChoices, File, FuseChoices
 from snn_fusion.client.errors import ConnectionFailed, DeadlinePassed
 from snn_fusion.client.inputs import Recording
-from snn_fusion.client.results import Check, Comparison, FuseAnswer, Model, ShippedSample, Target
+from snn_fusion.client.results import (
+    Alias,
+    Check,
+    Comparison,
+    FuseAnswer,
+    Model,
+    ShippedSample,
+    Target,
+    Versions,
+)
 from snn_fusion.client.retries import Outcome, Reply, Retry, Send, Wait, exchange
 
 try:
@@ -22,6 +31,9 @@ except ImportError as error:
 _T = TypeVar("_T")
 
 TIMEOUT_S = 60.0
+POLL_S = 0.1
+UNSETTLED = ("known", "loading")
+"""States of a model that may soon be ready."""
 API_KEY = "SNN_FUSION_API_KEY"
 """Variable that holds the key of clients that are given none."""
 _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -96,6 +108,60 @@ class Client:
     def models(self) -> tuple[Model, ...]:
         """Return the models: sensors, heads, labels and contract."""
         return self._run(calls.MODELS).models
+
+    def model(self, reference: str) -> Model:
+        """Return one model by `name`, `name:version`, `name@alias` or digest."""
+        return self._run(calls.model(reference))
+
+    def upload(self, model: File, manifest: File | None = None) -> Model:
+        """Store a model, and return it as it was stored; it is compiled from now on.
+
+        The same model again is the same version.
+
+        Args:
+            model: a zip of a model's folder or a `.nir` file: its path or its bytes.
+            manifest: a `fusion.yaml` that belongs to it: its path or its bytes.
+
+        Raises:
+            OSError: if a file cannot be read.
+            Conflict: if the version exists with other content.
+            ClientError: if it was not stored.
+        """
+        return self._run(calls.upload(model, manifest))
+
+    def wait_for_model(self, reference: str) -> Model:
+        """Return a model once it is compiled for the default target, or that has failed.
+
+        Raises:
+            DeadlinePassed: if that takes longer than the client's `timeout_s`.
+            ClientError: if there is no such model.
+        """
+        end = time.monotonic() + self._timeout_s
+        while (found := self._run(calls.model(reference))).state in UNSETTLED:
+            if time.monotonic() > end:
+                raise DeadlinePassed(f"{reference!r} is still {found.state}")
+            time.sleep(POLL_S)
+        return found
+
+    def versions(self, name: str) -> Versions:
+        """Return all versions of a model, the oldest first, and its aliases."""
+        return self._run(calls.versions(name))
+
+    def download(self, name: str, version: str) -> bytes:
+        """Return the files of one version as a zip."""
+        return self._run(calls.download(name, version))
+
+    def delete_model(self, name: str, version: str | None = None) -> tuple[str, ...]:
+        """Delete a version, or a whole model without one; return what was deleted."""
+        return self._run(calls.delete_model(name, version)).versions
+
+    def set_alias(self, name: str, alias: str, version: str) -> Alias:
+        """Let an alias lead to a version, wherever it led before."""
+        return self._run(calls.set_alias(name, alias, version))
+
+    def delete_alias(self, name: str, alias: str) -> Alias:
+        """Delete an alias."""
+        return self._run(calls.delete_alias(name, alias))
 
     def samples(self) -> tuple[ShippedSample, ...]:
         """Return the recordings that ship with the models."""
@@ -185,6 +251,43 @@ class AsyncClient:
     async def models(self) -> tuple[Model, ...]:
         """Return the models; as `Client.models`."""
         return (await self._run(calls.MODELS)).models
+
+    async def model(self, reference: str) -> Model:
+        """Return one model by `name`, `name:version`, `name@alias` or digest."""
+        return await self._run(calls.model(reference))
+
+    async def upload(self, model: File, manifest: File | None = None) -> Model:
+        """Store a model, and return it as it was stored; as `Client.upload`."""
+        return await self._run(calls.upload(model, manifest))
+
+    async def wait_for_model(self, reference: str) -> Model:
+        """Return a model once it is compiled, or that has failed; as `Client.wait_for_model`."""
+        end = time.monotonic() + self._timeout_s
+        while (found := await self._run(calls.model(reference))).state in UNSETTLED:
+            if time.monotonic() > end:
+                raise DeadlinePassed(f"{reference!r} is still {found.state}")
+            await asyncio.sleep(POLL_S)
+        return found
+
+    async def versions(self, name: str) -> Versions:
+        """Return all versions of a model, the oldest first, and its aliases."""
+        return await self._run(calls.versions(name))
+
+    async def download(self, name: str, version: str) -> bytes:
+        """Return the files of one version as a zip."""
+        return await self._run(calls.download(name, version))
+
+    async def delete_model(self, name: str, version: str | None = None) -> tuple[str, ...]:
+        """Delete a version, or a whole model without one; return what was deleted."""
+        return (await self._run(calls.delete_model(name, version))).versions
+
+    async def set_alias(self, name: str, alias: str, version: str) -> Alias:
+        """Let an alias lead to a version, wherever it led before."""
+        return await self._run(calls.set_alias(name, alias, version))
+
+    async def delete_alias(self, name: str, alias: str) -> Alias:
+        """Delete an alias."""
+        return await self._run(calls.delete_alias(name, alias))
 
     async def samples(self) -> tuple[ShippedSample, ...]:
         """Return the recordings that ship with the models; as `Client.samples`."""

@@ -8,6 +8,7 @@ ClientError
     ├── InvalidRequest   the request, its contract or the model cannot be used as it is (4xx)
     │   ├── NotAllowed   the key is missing, not good, or not for this
     │   ├── NotFound     no such model, target, sample or route
+    │   ├── Conflict     the change contradicts what is stored
     │   └── ModelRejected  the target cannot run the model; `violations` say why
     ├── Overloaded       too many requests wait, or the key has reached a limit
     ├── Unavailable      the target or the model cannot be used now
@@ -117,6 +118,10 @@ class NotFound(InvalidRequest):
     """There is no such model, target, sample or route."""
 
 
+class Conflict(InvalidRequest):
+    """The change contradicts what is stored, as a version does that exists with other content."""
+
+
 class ModelRejected(InvalidRequest):
     """The target cannot run the model."""
 
@@ -145,10 +150,12 @@ _BY_STATUS: Mapping[int, type[Problem]] = MappingProxyType(
         401: NotAllowed,
         403: NotAllowed,
         404: NotFound,
+        409: Conflict,
         429: Overloaded,
         502: RunFailed,
         503: Unavailable,
         504: RunFailed,
+        507: Unavailable,
     }
 )
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, get_args
+from datetime import datetime
+from typing import Any, Literal, TypeVar, cast, get_args
 
 import msgspec
 import numpy as np
@@ -337,13 +338,68 @@ class Head:
     reliability: float
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
-    """One model; `problem` says why the default target cannot run it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelVersion:
+    """One version of a model, as the process knows it that answered.
+
+    Attributes:
+        name: the model's name.
+        version: as its manifest has it, empty for a bare graph.
+        digest: names exactly this version.
+        source: `models_dir` if it ships, `store` if it was uploaded.
+        state: `known`, `loading`, `ready`, `failed`, `damaged` or `unloaded`.
+        problem: why the default target cannot run it, or why it cannot be read.
+        loaded: whether it is in memory; if not, it is read when it is asked for.
+        created: when it was stored, None if it ships.
+        size_bytes: size of its stored file, None if it ships.
+        aliases: those that lead to it.
+    """
 
     name: str
     version: str
     digest: str
+    source: Literal["models_dir", "store"]
+    state: str
+    problem: str | None
+    loaded: bool
+    created: datetime | None
+    size_bytes: int | None
+    aliases: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """What tells it from other versions of its name."""
+        return self.version or self.digest
+
+    @property
+    def reference(self) -> str:
+        """What a request calls exactly this version."""
+        return f"{self.name}:{self.label}"
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """All versions of a model, the oldest first; `aliases` is alias → version."""
+
+    name: str
+    versions: tuple[ModelVersion, ...]
+    aliases: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """An alias of a model, and the version that it leads to, or led to before it was deleted."""
+
+    name: str
+    alias: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model(ModelVersion):
+    """One model: a version with what its manifest says; `versions` are all of its name."""
+
+    versions: tuple[str, ...]
     default: bool
     description: str
     labels: tuple[str, ...]
@@ -351,7 +407,6 @@ class Model:
     sensors: Mapping[str, Sensor]
     heads: Mapping[str, Head]
     contract: Contract | None
-    problem: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,11 +421,13 @@ class ShippedSample:
 
 
 def decode(content: bytes, kind: type[_T]) -> _T:
-    """Return JSON content as a typed value.
+    """Return JSON content as a typed value, or as it is if bytes are asked for.
 
     Raises:
         UnreadableReply: if it is not what a service of this interface says.
     """
+    if kind is bytes:
+        return cast("_T", content)
     try:
         return msgspec.json.decode(content, type=kind, dec_hook=_array)
     except (msgspec.DecodeError, ValueError) as error:

@@ -73,7 +73,7 @@ def exchange(
     end = now() + timeout_s
     for attempt in range(1, retry.tries + 1):
         outcome = yield Send(max(0.0, end - now()))
-        if isinstance(outcome, Reply) and outcome.status == 200:
+        if isinstance(outcome, Reply) and outcome.status in (200, 201):
             return outcome.content
         error = _error(outcome)
         pause_s = _pause_s(error, retry, attempt, jitter())

@@ -1,7 +1,7 @@
 import pytest
 from support.models import small_manifest, write_model
 
-from fusion.errors import InvalidInput, InvalidModel, NotLoaded
+from fusion.errors import InvalidInput, InvalidModel
 from fusion.shelf import Shelf
 
 
@@ -28,29 +28,6 @@ def test_an_empty_or_missing_folder_has_no_models(tmp_path):
     assert not Shelf(tmp_path / "none").models
     with pytest.raises(InvalidInput, match="unknown"):
         Shelf(tmp_path).find("small")
-
-
-def test_an_unloaded_model_is_told_apart_from_an_unknown_one(tmp_path):
-    write_model(tmp_path / "one")
-    shelf = Shelf(tmp_path)
-    assert shelf.unload("small").path == tmp_path / "one"
-    assert not shelf.models
-    assert set(shelf.unloaded) == {"small"}
-    with pytest.raises(NotLoaded, match="'small' is unloaded"):
-        shelf.find("small")
-    with pytest.raises(NotLoaded):
-        shelf.unload("small")
-    with pytest.raises(InvalidInput, match="'third' is unknown"):
-        shelf.unload("third")
-    assert shelf.load("small") is shelf.find("small")
-    assert not shelf.unloaded
-
-
-def test_a_model_is_unloaded_by_its_digest_too(tmp_path):
-    write_model(tmp_path / "one")
-    shelf = Shelf(tmp_path)
-    shelf.unload(shelf.find("small").model.digest)
-    assert set(shelf.unloaded) == {"small"}
 
 
 def test_a_model_is_read_again_from_where_it_was(tmp_path):

@@ -17,7 +17,7 @@ from api.settings import load_settings
 def place(tmp_path):
     """A server over a folder of its own, and a client."""
     folder = write_oip_shelf(tmp_path)
-    with running(load_settings(models_dir=folder)) as server:
+    with running(load_settings(models_dir=folder, store=str(tmp_path / "store"))) as server:
         server.wait_until_ready()
         address = str(server.client.base_url).rstrip("/").removeprefix("http://")
         with triton.InferenceServerClient(address) as client:
@@ -139,8 +139,20 @@ def test_a_model_that_the_default_target_cannot_run_is_loaded_but_not_ready(plac
     assert client.infer("spare", cam(), parameters={"dt_s": 0.005}).as_numpy("label").shape == (1,)
 
 
-def test_several_processes_would_disagree(tmp_path):
+def test_what_was_unloaded_stays_so_until_it_is_loaded(place):
+    _, server, client = place
+    client.unload_model("spare")
+    with running(server.service.settings) as restarted:
+        restarted.wait_until_ready()
+        assert restarted.fuse(body(model="spare")).status_code == 503
+        assert restarted.fuse(body(model="listening")).status_code == 200
+        client.load_model("spare")
+        assert restarted.fuse(body(model="spare")).status_code == 200, "told at once"
+
+
+def test_replicas_without_a_shared_store_would_disagree(tmp_path):
     folder = write_oip_shelf(tmp_path)
-    with running(load_settings(models_dir=folder, workers=2)) as server:
-        reply = server.client.post("/v2/repository/models/spare/unload", json={})
-        refused(reply, 501, "SNN_FUSION_WORKERS=1")
+    with running(load_settings(models_dir=folder, uploads=False)) as server:
+        for change in ("load", "unload"):
+            reply = server.client.post(f"/v2/repository/models/spare/{change}", json={})
+            refused(reply, 501, "SNN_FUSION_UPLOADS=false")
