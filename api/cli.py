@@ -1,4 +1,4 @@
-"""The command line: `snn-fusion serve | run | check | compare | quantise | targets | keys` ..."""
+"""The command line: `snn-fusion serve | run | check | compare | quantise | keys | models` etc."""
 
 import sys
 from collections.abc import Mapping
@@ -19,6 +19,7 @@ from api.first_run import first_run
 from api.fitting import check_reply, fit_table, fit_targets
 from api.fuzz_loihi import fuzz_loihi
 from api.keys_command import app as keys_app
+from api.models_command import models as models_app
 from api.named_inputs import find_model, read_inputs
 from api.offline import OfflineRun, compare_offline, run_offline, summary
 from api.plain_errors import plain_errors
@@ -264,6 +265,7 @@ def settings() -> None:
 
 
 app.add_typer(keys_app, name="keys")
+app.add_typer(models_app, name="models")
 app.command("quantise")(quantise_command)
 app.command("fuzz-loihi")(fuzz_loihi)
 app.command("first-run")(first_run)

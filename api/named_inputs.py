@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from api.models.opening import make_offline_catalogue
 from api.settings import Settings
 from fusion.encoding import Recording
 from fusion.errors import InvalidInput
 from fusion.files import read_recording
 from fusion.model import FusionModel, load_model
 from fusion.samples import read_sample
-from fusion.shelf import Shelf, ShelvedModel
+from fusion.shelf import ShelvedModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Inputs:
 
 
 def find_model(name: str, settings: Settings) -> ShelvedModel:
-    """Return the model in a folder, zip or `.nir` file, or of this name among the known.
+    """Return the model in a folder, zip or `.nir` file, or that this reference means.
 
     Raises:
         InvalidInput: if there is none.
@@ -41,7 +42,7 @@ def find_model(name: str, settings: Settings) -> ShelvedModel:
         return ShelvedModel(path, load_model(path, settings.model_limits))
     if path.suffix in (".nir", ".zip") or len(path.parts) > 1:
         raise InvalidInput("model", f"{name!r} does not exist")
-    return Shelf(settings.models_dir, settings.model_limits).find(name)
+    return make_offline_catalogue(settings).bring(name)
 
 
 def read_inputs(given: Sequence[str], shelved: ShelvedModel) -> Inputs:

@@ -11,9 +11,8 @@ from api.errors import QueueFull, UnknownName
 from api.lanes import Lane
 from api.metrics import Metrics
 from api.models.catalogue import Catalogue
-from api.models.changes import Changes, Unshared
 from api.models.entry import Entry
-from api.models.remote import make_objects
+from api.models.opening import make_changes, make_store
 from api.running import Runner
 from api.settings import PREFIX, InvalidSettings, Settings
 from backends.errors import BackendError, told
@@ -22,7 +21,6 @@ from backends.registry import InvalidTarget
 from fusion.errors import FusionError, StoreFailed
 from fusion.model import FusionModel
 from fusion.shelf import Shelf
-from fusion.store import ModelStore
 
 log = structlog.get_logger("snn_fusion")
 
@@ -42,6 +40,7 @@ class Keeper:
         programs: where compiled programs come from.
         runner: what runs them.
         metrics: where the models in memory are counted.
+        compiles: whether the default target is served here, so that models are compiled for it.
     """
 
     def __init__(
@@ -51,8 +50,11 @@ class Keeper:
         programs: ProgramCache,
         runner: Runner,
         metrics: Metrics,
+        *,
+        compiles: bool,
     ) -> None:
         self._settings = settings
+        self._compiles = compiles
         self._programs = programs
         self._runner = runner
         self._swept_s = time.monotonic()
@@ -68,7 +70,7 @@ class Keeper:
             metrics,
             default=settings.model,
             budget_bytes=settings.models_memory_mib * 2**20,
-            changes=_changes(settings),
+            changes=make_changes(settings),
         )
 
     @contextmanager
@@ -128,7 +130,8 @@ class Keeper:
             self.catalogue.note(entry, "ready")
 
     def _compile(self, model: FusionModel) -> None:
-        if model.manifest is None:  # a bare graph has no contract of its own to compile it under
+        # A bare graph has no contract of its own to compile it under.
+        if model.manifest is None or not self._compiles:
             return
         target = self._settings.target
         contract = self._programs.contract(target, model.contract())
@@ -160,11 +163,6 @@ class Keeper:
         self.catalogue.close()
 
 
-def make_store(settings: Settings) -> ModelStore:
-    """Return the store that the settings name."""
-    return ModelStore(make_objects(settings.store_address), settings.model_limits)
-
-
 def check_model(settings: Settings, catalogue: Catalogue) -> None:
     """Check that the model that settings name exists, as far as the store can be read.
 
@@ -182,11 +180,3 @@ def check_model(settings: Settings, catalogue: Catalogue) -> None:
             raise InvalidSettings(f"{PREFIX}MODEL: {error.problem} {where}") from None
     except FusionError as error:
         log.warning("default model not usable", error=str(error))
-
-
-def _changes(settings: Settings) -> Changes | Unshared:
-    try:
-        return Changes(settings.data_dir / "models.changes")
-    except OSError as error:
-        log.warning("changes of models are not told at once", error=str(error))
-        return Unshared()
