@@ -109,7 +109,7 @@ imagePullPolicy: {{ $image.pullPolicy }}
 {{- $workload := index . 1 -}}
 - {name: SNN_FUSION_TARGETS, value: {{ join "," $workload.targets | quote }}}
 - {name: SNN_FUSION_TARGET, value: {{ $workload.default }}}
-- {name: SNN_FUSION_SHUTDOWN_S, value: {{ $workload.longest | ceil | int | quote }}}
+- {name: SNN_FUSION_SHUTDOWN_S, value: {{ add 5 (ceil $workload.longest | int) | quote }}}
 {{- if eq $workload.component "front" }}
 {{- with include "snn-fusion.peers" $root }}
 - {name: SNN_FUSION_PEERS, value: {{ . | quote }}}
