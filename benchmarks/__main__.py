@@ -40,6 +40,18 @@ def service(
 
 
 @app.command()
+def cache(
+    target: str = typer.Option("brian2", help="Where the requests run."),
+    requests: int = typer.Option(200, min=10, help="Requests of each measurement."),
+    as_json: bool = typer.Option(False, "--json", help="Print one line of JSON."),
+) -> None:
+    """Measure what kept answers save, and what asking for them in vain costs."""
+    from benchmarks.cache import measure, report  # noqa: PLC0415
+
+    typer.echo(report(measure(target, requests=requests), as_json=as_json))
+
+
+@app.command()
 def peer(
     name: Annotated[PeerName, typer.Option("--peer", help="Whom to measure beside the engine.")],
     net: Annotated[NetworkName, typer.Option(help="What both run.")] = NetworkName.FUSION,

@@ -68,7 +68,7 @@ def measure(target: str, *, requests: int, growth_requests: int) -> ServiceFigur
     with tempfile.TemporaryDirectory(prefix="snn-fusion-benchmark-") as folder:
         shelf = Path(folder)
         write_model(shelf)
-        binary = [_binary_request(seed) for seed in range(8)]
+        binary = [binary_request(seed) for seed in range(8)]
         with serving(shelf, target, workers=1) as one:
             idle = one.rss_mib()
             port = one.port
@@ -133,8 +133,11 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(shelf: Path, target: str, *, workers: int) -> Iterator[Server]:
-    """Run the service as a deployment does, its log going to a file; stop it at the end."""
+def serving(shelf: Path, target: str, *, workers: int, cache_ttl_s: int = 0) -> Iterator[Server]:
+    """Run the service as a deployment does, its log going to a file; stop it at the end.
+
+    By default it keeps no answers, for requests that repeat are measured here as if they did not.
+    """
     with socket.create_server((HOST, 0)) as probe:
         port = probe.getsockname()[1]
     settings = {
@@ -145,6 +148,8 @@ def serving(shelf: Path, target: str, *, workers: int) -> Iterator[Server]:
         "TARGET": target,
         "WORKERS": str(workers),
         "MODELS_DIR": str(shelf),
+        "DATA_DIR": str(shelf / "data"),
+        "CACHE_TTL_S": str(cache_ttl_s),
     }
     environment = {f"SNN_FUSION_{name}": value for name, value in settings.items()}
     with (shelf / "server.log").open("wb") as log:
@@ -204,7 +209,8 @@ def _events(seed: int) -> dict[str, tuple[NDArray[np.int64], NDArray[np.int32]]]
     }
 
 
-def _binary_request(seed: int) -> bytes:
+def binary_request(seed: int) -> bytes:
+    """Return a fuse request of 7,000 events, another for each seed."""
     inputs: list[dict[str, Any]] = []
     tail = b""
     for sensor, (times, channels) in _events(seed).items():
