@@ -56,7 +56,8 @@ class Counters:
     Nothing here waits or fails; every method but `keep` takes a microsecond or so and is for the
     event loop. What it guarantees:
 
-    - `own` is exact and never lost while the process lives.
+    - `own` is exact while the process lives. A process that ends writes its last counts; one that
+      is killed loses those since its last flush.
     - `others` is exact as of the last flush, so at most `FLUSH_S` and one answer of Redis old while
       Redis is up, and as old as the last flush while it is down: then every process counts alone.
     - Each process writes its own total, not differences: a flush that is repeated, or whose answer

@@ -1,6 +1,5 @@
 """The server as a process of its own, over real HTTP, told to stop by signals."""
 
-import fcntl
 import json
 import os
 import resource
@@ -10,7 +9,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-import redis
 from support.api_models import CAM_EVENTS, body
 from support.api_process import process, wait_until_ready
 from support.api_server import metric, until
@@ -131,58 +129,3 @@ def test_names_that_do_not_exist_stop_the_start(shelf_dir, settings, says):
         _, logged = started.communicate(timeout=60)
         assert started.returncode != 0
         assert says in logged
-
-
-def redis_problem(client):
-    return client.get("/healthz/ready").json().get("problems", {}).get("redis")
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_all_workers_share_one_embedded_redis_which_ends_with_the_service(
-    shelf_dir, tmp_path, workers
-):
-    data = {"DATA_DIR": tmp_path, "WORKERS": workers}
-    with process(shelf_dir, **data) as (started, client):
-        wait_until_ready(started, client)
-        until(lambda: redis_problem(client) is None)
-        socket = tmp_path / "redis" / "redis.sock"
-        with redis.Redis(unix_socket_path=str(socket), protocol=2) as server:
-            until(lambda: server.info("clients")["connected_clients"] > 4 * workers)
-            pid = server.info("server")["process_id"]
-        os.kill(pid, signal.SIGKILL)
-        assert client.post("/v1/fuse", json=body()).status_code == 200
-        until(lambda: pid_of_redis(socket) not in (None, pid))
-        until(lambda: redis_problem(client) is None)
-        started.kill()
-        assert_gone(started.pid)
-        until(lambda: not has_lock(tmp_path / "redis" / "lock"))
-
-
-def pid_of_redis(socket):
-    try:
-        with redis.Redis(unix_socket_path=str(socket), protocol=2) as server:
-            return server.info("server")["process_id"]
-    except redis.ConnectionError:
-        return None
-
-
-def has_lock(path):
-    """Return whether an embedded server holds its folder's lock."""
-    with path.open() as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
-
-
-def test_a_place_that_cannot_be_written_leaves_the_service_without_redis(shelf_dir, tmp_path):
-    (tmp_path / "file").touch()
-    with process(shelf_dir, DATA_DIR=tmp_path / "file") as (started, client):
-        wait_until_ready(started, client)
-        assert "SNN_FUSION_REDIS_URL is not set" in redis_problem(client)
-        assert metric(client.get("/metrics").text, "snn_fusion_redis_up") == 0
-        assert client.post("/v1/fuse", json=body()).status_code == 200
-        (line,) = [one for one in stop(started) if one.get("logger") == "snn_fusion.redis"]
-        assert line["level"] == "warning"
-        assert "cannot be kept in" in line["error"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 from support.api_models import body
-from support.api_server import Running, until
+from support.api_server import until
 
 THREADS = 3
 QUESTIONS = 5
@@ -19,16 +19,16 @@ class Load:
     """Threads that ask a few questions again and again, and others once.
 
     Args:
-        service: whom they ask.
+        client: of the service that they ask.
         target: where it runs.
     """
 
-    def __init__(self, service: Running, target: str = "numpy") -> None:
-        self._service = service
+    def __init__(self, client: httpx.Client, target: str = "numpy") -> None:
+        self._address = client.base_url
         self._target = target
         self._stopping = threading.Event()
         self._seeds = itertools.count(QUESTIONS)
-        self._wanted: dict[str, Any] = self._core(self._ask(service.client, 0).json())
+        self._wanted: dict[str, Any] = self._core(self._ask(client, 0).json())
         self.outcomes: Counter[str] = Counter()
         self.failed: list[str] = []
 
@@ -41,7 +41,7 @@ class Load:
         return {key: value for key, value in answer.items() if key not in changing}
 
     def work(self) -> None:
-        with httpx.Client(base_url=self._service.client.base_url, timeout=60) as client:
+        with httpx.Client(base_url=self._address, timeout=60) as client:
             for turn in itertools.count():
                 if self._stopping.is_set():
                     return
@@ -68,9 +68,9 @@ class Load:
 
 
 @contextmanager
-def under_load(service: Running) -> Iterator[Load]:
+def under_load(client: httpx.Client) -> Iterator[Load]:
     """Have a service under load; at the end nothing may have failed."""
-    load = Load(service)
+    load = Load(client)
     threads = [threading.Thread(target=load.work) for _ in range(THREADS)]
     for thread in threads:
         thread.start()

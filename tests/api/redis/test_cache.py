@@ -18,6 +18,14 @@ from backends.registry import Registry
 CACHE = "snn_fusion_cache_total"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def patient():
+    """On a busy machine an answer may take longer than a request would wait."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("api.redis.cache.READ_S", 30.0)
+        yield
+
+
 @pytest.fixture(scope="module")
 def kept():
     with redis_server() as server:

@@ -116,7 +116,8 @@ def test_answers_and_counts_are_kept_over_tls_by_the_documented_user(port, folde
             until(lambda: list(client.scan_iter("snn-fusion:count:*")))
             names = list(client.scan_iter("*"))
         assert all(name.startswith(b"snn-fusion:") for name in names)
-        assert service.metric("snn_fusion_redis_errors_total") == 0
+        for kind in ("refused", "response"):
+            assert service.metric("snn_fusion_redis_errors_total", kind=kind) == 0
 
 
 async def problem_of(url, ca_file):
