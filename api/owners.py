@@ -58,8 +58,8 @@ class Owner:
         self.url = URL(url)
         self.targets = tuple(targets)
         self.away: str | None = None
+        self.under_way = 0
         self._max_under_way = max_under_way
-        self._under_way = 0
         self._metrics = metrics
         self._session: aiohttp.ClientSession | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -129,13 +129,13 @@ class Owner:
 
     @contextmanager
     def _counted(self, target: str) -> Iterator[None]:
-        if self._under_way >= self._max_under_way:
-            raise QueueFull(target, self._under_way, 1.0)
-        self._under_way += 1
+        if self.under_way >= self._max_under_way:
+            raise QueueFull(target, self.under_way, 1.0)
+        self.under_way += 1
         try:
             yield
         finally:
-            self._under_way -= 1
+            self.under_way -= 1
 
     def _lost(self, target: str, error: Exception) -> OwnerAway:
         self._note(f"the deployment that owns it {_why(error)}, at {_address_class(self.url.host)}")
