@@ -9,6 +9,7 @@ reply is not lost to a reset. Why it ends as it does while the server drains: do
 import asyncio
 import math
 import select
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -17,6 +18,8 @@ from typing import Any
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
+
+from api.notes import BEGAN
 
 HEAD = b"HTTP/1.1 "
 """What every reply of uvicorn's begins with."""
@@ -133,8 +136,9 @@ class Connection(HttpToolsProtocol):
     # What the parser tells.
 
     def on_message_begin(self) -> None:
-        """Give the head of a request its time."""
+        """Give the head of a request its time, and note when its first byte was read."""
         super().on_message_begin()
+        self.scope[BEGAN] = time.perf_counter()  # type: ignore[literal-required]
         self._wait(Phase.HEAD, self._shared.limits.head_s)
 
     def on_headers_complete(self) -> None:

@@ -14,6 +14,8 @@ from backends.base import Target
 from fusion.model import FusionModel
 
 KEY = "snn_fusion.notes"
+BEGAN = "snn_fusion.began"
+"""Key in the scope: when the request's first byte was read, on the clock of `perf_counter`."""
 SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
