@@ -33,6 +33,7 @@ from api.routes.fuse import Fuse
 from api.service import Service
 from api.settings import Settings
 from api.targets import make_registry
+from api.tracing import Tracing, make_tracing
 from api.vitals import watch_vitals
 from backends.registry import Registry
 from fusion.shelf import Shelf
@@ -62,7 +63,7 @@ def create_app(
 
     Raises:
         InvalidSettings: if the settings name a target or model that does not exist, or want keys
-            and there are none.
+            and there are none, or the environment wants traces that cannot be made.
         InvalidTarget: if a target's file is wrong.
     """
     service = Service(
@@ -72,12 +73,13 @@ def create_app(
         metrics_registry or CollectorRegistry(),
     )
     protocol = OpenInference(service)
+    tracing = make_tracing()
     guard = Guard(settings, service.metrics, service.shared.counters)
     app = FastAPI(
         title="SNN Fusion",
         version=version("snn-fusion"),
         description="Sensor events and a spiking network in, the fused answer out.",
-        lifespan=_lifespan(service, protocol, guard, warm_first),
+        lifespan=_lifespan(service, protocol, guard, tracing, warm_first),
     )
     app.state.service = service
     app.state.open_inference = protocol
@@ -90,7 +92,7 @@ def create_app(
     # The last one is the outermost.
     app.add_middleware(Dispatch, hot=hot)
     app.add_middleware(Access, guard=guard, scopes=scopes)
-    app.add_middleware(Observed, metrics=service.metrics, paths=paths)
+    app.add_middleware(Observed, metrics=service.metrics, paths=paths, tracing=tracing)
     return app
 
 
@@ -106,7 +108,11 @@ def _add_routes(app: FastAPI, hot: Mapping[str, ASGIApp]) -> None:
 
 
 def _lifespan(
-    service: Service, protocol: OpenInference, guard: Guard, warm_first: bool
+    service: Service,
+    protocol: OpenInference,
+    guard: Guard,
+    tracing: Tracing | None,
+    warm_first: bool,
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -134,6 +140,8 @@ def _lifespan(
                     await asyncio.to_thread(service.close)
             except TimeoutError:  # a run that hangs; its child process ends with this one
                 log.warning("backends did not close in time")
+            if tracing is not None:
+                await asyncio.to_thread(tracing.close)
 
     return lifespan
 

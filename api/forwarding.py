@@ -86,8 +86,12 @@ async def forward(
     refuse_forwarded(request, to.target)
     owner, trip = owners.of(to.target), _trip(to, started)
     way = "gone"
+    trace = notes_of(request).trace
+    stage = None if trace is None else trace.forward(to.target)
     try:
         sent = outgoing(request, body.content, Hop(trip.left_s, to.target, owners.model))
+        if stage is not None:
+            sent = sent.part_of(stage.headers)
         asked = asyncio.ensure_future(_answer(owner, trip, sent))
         answer = await outcome(asked, request, trip.target, trip.end, trip.deadline_s)
         way = "answered"
@@ -99,6 +103,8 @@ async def forward(
         raise
     finally:
         metrics.forwarded.labels(trip.target, way).inc()
+        if stage is not None:
+            stage.end(way)
 
 
 def _trip(to: Elsewhere, started: float) -> _Trip:

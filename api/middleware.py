@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.errors import problem_response
 from api.metrics import Metrics
 from api.notes import Notes, make_notes
+from api.tracing import Tracing
 
 log = structlog.get_logger("snn_fusion.access")
 
@@ -24,12 +25,20 @@ class Observed:
         app: the application.
         metrics: where requests are counted.
         paths: the paths that exist, which alone become label values.
+        tracing: what makes traces, if anything does.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, paths: Collection[str]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        paths: Collection[str],
+        tracing: Tracing | None = None,
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._paths = frozenset(paths)
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102
         if scope["type"] != "http":
@@ -37,7 +46,11 @@ class Observed:
             return
         exchange = _Exchange(make_notes(scope), scope, send, self._observe)
         notes = exchange.notes
-        with structlog.contextvars.bound_contextvars(request_id=notes.request_id):
+        bound = {"request_id": notes.request_id}
+        if self._tracing is not None and not scope["path"].startswith(QUIET):
+            notes.trace = self._tracing.begin(scope, notes.request_id, notes.started)
+            bound["trace_id"] = notes.trace.trace_id
+        with structlog.contextvars.bound_contextvars(**bound):
             try:
                 await self._app(scope, receive, exchange.send)
             except Exception as error:
@@ -51,6 +64,9 @@ class Observed:
         path, method = exchange.scope["path"], exchange.scope["method"]
         route = exchange.notes.route or (path if path in self._paths else "unmatched")
         self._metrics.observe_request(route, method, exchange.status, seconds)
+        if exchange.notes.trace is not None:
+            exchange.notes.trace.place(exchange.notes.model, exchange.notes.target)
+            exchange.notes.trace.end(method, route, exchange.status)
         tell = log.debug if path.startswith(QUIET) else log.info
         tell(
             "request",
@@ -78,7 +94,6 @@ class _Exchange:
         self.status = 0
         self._send = send
         self._observe = observe
-        self._started = time.perf_counter()
         self._ended = False
 
     async def send(self, message: Message) -> None:
@@ -96,4 +111,4 @@ class _Exchange:
         """Observe the request, unless that has been done."""
         if not self._ended:
             self._ended = True
-            self._observe(self, time.perf_counter() - self._started)
+            self._observe(self, time.perf_counter() - self.notes.started)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from starlette.types import Scope
 
 from api.access.caller import NOBODY, Caller
 from api.access.refusals import Refused
+from api.tracing import Trace
 from backends.base import Target
 from fusion.model import FusionModel
 
@@ -38,6 +40,8 @@ class Notes:
         hardware: whether that is on a board.
         refusal: why the caller may not do it, if they may not.
         status: the reply's, once it is sent.
+        started: its arrival, on the clock of `time.perf_counter`.
+        trace: its trace, if traces are made.
     """
 
     request_id: str
@@ -50,6 +54,8 @@ class Notes:
     hardware: bool = False
     refusal: Refused | None = None
     status: int = 0
+    started: float = 0.0
+    trace: Trace | None = None
 
     def tell(self, model: str, target: str) -> None:
         """Note the model and target."""
@@ -97,6 +103,7 @@ def make_notes(scope: Scope) -> Notes:
     notes = Notes(
         text if SANE_ID.fullmatch(text) else os.urandom(16).hex(),
         open_inference=f"{scope['path']}/".startswith("/v2/"),
+        started=scope[BEGAN] if BEGAN in scope else time.perf_counter(),
     )
     scope[KEY] = notes
     return notes

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 import aiohttp
@@ -12,6 +12,7 @@ from yarl import URL
 
 from api.errors import OwnerAway, QueueFull
 from api.metrics import Metrics
+from api.tracing import PARENTS
 from backends.base import Target
 from backends.errors import RunFailed
 
@@ -36,6 +37,11 @@ class Outgoing:
     path: str
     headers: Sequence[tuple[str, str]]
     content: bytes = b""
+
+    def part_of(self, trace: Sequence[tuple[str, str]]) -> "Outgoing":
+        """Return it as a part of a trace that headers tell, instead of the caller's."""
+        others = [one for one in self.headers if one[0].lower().encode() not in PARENTS]
+        return replace(self, headers=[*others, *trace])
 
 
 class Owner:

@@ -80,10 +80,16 @@ class Runner:
         if ready:
             started = time.perf_counter()
             outcomes = self._run(ready)
-            share_s = (time.perf_counter() - started) / len(ready)
+            ended = time.perf_counter()
+            share_s = (ended - started) / len(ready)
             for one, outcome in zip(ready, outcomes, strict=True):
                 _charge(one.asked, outcome, share_s)
                 results[one.index] = self._reply(one.asked, outcome, one.queue_s)
+                trace = one.asked.notes.trace
+                if trace is not None:
+                    trace.waited(begun)
+                    trace.stage("run", started, ended)
+                    trace.stage("encode", ended, time.perf_counter())
         # Jobs that can share a run are of one kind.
         job = batch[0].job
         self._pace.note(job, (time.thread_time() - begun_cpu) / len(batch))

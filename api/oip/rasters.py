@@ -160,7 +160,11 @@ def run(service: Service, job: RasterJob, notes: Notes) -> Reply:
             service.metrics.observe_answer(model.name, target.name, answer, queue_s)
         return _fused_reply(job, model.manifest, answers, notes, queue_s)
     finally:
-        notes.charge(target, events, time.perf_counter() - begun)
+        ended = time.perf_counter()
+        notes.charge(target, events, ended - begun)
+        if notes.trace is not None:
+            notes.trace.waited(begun)
+            notes.trace.stage("run", begun, ended)
 
 
 def _bare_reply(job: RasterJob, result: RunResult, notes: Notes, queue_s: float) -> Reply:

@@ -1,6 +1,7 @@
 """What the routes share."""
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from functools import partial
@@ -110,10 +111,15 @@ async def parsed(
 async def _parsed(
     service: Service, request: Request, body: Body, parse: Callable[[], _T], at_once: bool
 ) -> _T:
+    trace, begun = notes_of(request).trace, time.perf_counter()
     short = at_once and body.text_bytes <= SHORT_TEXT_BYTES and not body.encoding
-    if short and service.health.started:
-        return parse()
-    return await outcome(service.intake.submit(parse), request, "intake", math.inf, math.inf)
+    try:
+        if short and service.health.started:
+            return parse()
+        return await outcome(service.intake.submit(parse), request, "intake", math.inf, math.inf)
+    finally:
+        if trace is not None:
+            trace.stage("parse", begun, time.perf_counter())
 
 
 async def answer(request: Request, job: Job) -> Reply:
