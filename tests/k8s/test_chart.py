@@ -78,6 +78,11 @@ def test_defaults_are_the_front_and_redis():
     assert named(manifests, "StatefulSet", "snn-fusion-redis")
 
 
+def test_null_takes_a_target_out():
+    manifests = rendered(*setting(["targets.brian2.replicas=1", "targets.brian2=null"]))
+    assert list(deployments(manifests)) == ["snn-fusion-api"]
+
+
 def test_the_front_is_told_of_every_deployment_and_each_has_a_service():
     manifests = rendered(*all_targets())
     peers = environment(pods(manifests)["snn-fusion-api"])["SNN_FUSION_PEERS"]

@@ -41,6 +41,7 @@ configs (those of its targets).
 {{- end }}
 {{- $workloads := list }}
 {{- range $name, $given := .Values.targets }}
+{{- if not (kindIs "invalid" $given) }}
 {{- if has $name $front.targets }}
 {{- fail (printf "targets.%s: the front runs it already; take it out of front.targets first" $name) }}
 {{- end }}
@@ -55,6 +56,7 @@ configs (those of its targets).
 {{- $workloads = append $workloads (dict
       "name" (printf "%s-%s" $.Release.Name $name) "component" $component "targets" (list $name)
       "default" $name "longest" $seconds "options" $options "config" $config) }}
+{{- end }}
 {{- end }}
 {{- $own := dict
       "name" (include "snn-fusion.front" .) "component" "front" "targets" $front.targets
@@ -112,7 +114,8 @@ Where uploaded models go: `store` (URL or folder, empty for each pod's own) and 
 {{- fail "models: storeUrl and claim are two places for the same models; choose one" }}
 {{- end }}
 {{- $front := .Values.front }}
-{{- $alone := and (not .Values.targets) (not $front.autoscaling.enabled) (le (int $front.replicas) 1) }}
+{{- $lonely := eq 1 (len (include "snn-fusion.workloads" . | fromYaml).workloads) }}
+{{- $alone := and $lonely (not $front.autoscaling.enabled) (le (int $front.replicas) 1) }}
 {{- if and $claimed (not $alone) (ne $claim.accessMode "ReadWriteMany") }}
 {{- fail (printf "models.claim.accessMode: %s can be written to from one node only, but there are several pods; use ReadWriteMany or models.storeUrl" $claim.accessMode) }}
 {{- end }}
