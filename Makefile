@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 PYTEST := $(BIN)/python -m pytest -q -n 2
 
-.PHONY: help demo serve test test-all lava k8s-tools cluster-test drills platforms fuzz test-pythons lint train accuracy accuracy-loihi fuzz-files fuzz-api bench bench-env clean
+.PHONY: help demo serve test test-all lava k8s-tools cluster-test drills platforms fuzz test-pythons lint train accuracy accuracy-loihi fuzz-files fuzz-api bench bench-env clean rolling soak
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -58,6 +58,13 @@ cluster-test: $(VENV)/.installed .venv-k8s/.installed ## try the chart on KUBECO
 TIMES ?= 1
 drills: $(VENV)/.installed lava ## kill, hang and starve the Lava child: make drills TIMES=100
 	PYTHONPATH=.:tests $(BIN)/python tests/drills/run.py --times $(TIMES)
+
+rolling: $(VENV)/.installed ## restart workers under load, losing nothing: make rolling TIMES=20
+	PYTHONPATH=.:tests $(BIN)/python -m drills.rolling --times $(TIMES)
+
+HOURS ?= 1
+soak: $(VENV)/.installed ## hours at half load, watched for drift: make soak HOURS=1
+	PYTHONPATH=.:tests $(BIN)/python -m drills.soak --hours $(HOURS) --out out/soak.json
 
 # torch comes first, because each platform would choose a build of its own.
 .venv-platforms/.installed: tests/platforms/requirements.txt

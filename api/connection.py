@@ -31,6 +31,9 @@ UNREAD_BYTES = 2**18
 """So much of a body may wait for the application before reading pauses, which takes two calls of
 the system; what a socket gives at once is no more."""
 
+REFUSED_AT_ONCE = 32
+"""So many connections beyond the limit are told that they are; more are cut without a word."""
+
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
@@ -108,7 +111,11 @@ class Connection(HttpToolsProtocol):
         self._wire = _Wire(transport, self._close)
         self.transport = self._wire  # type: ignore[assignment]
         shared = self._shared
-        if len(shared.connections) > shared.limits.connections:
+        excess = len(shared.connections) - shared.limits.connections
+        if excess > REFUSED_AT_ONCE:
+            self._abort("connections")
+            return
+        if excess > 0:
             self._refuse(503, "too many connections are open", "connections")
             return
         self._wait(Phase.HEAD, shared.limits.linger_s if shared.lingering else shared.limits.head_s)

@@ -4,6 +4,7 @@ Replies are problem details (RFC 9457), `application/problem+json`; under `/v2` 
 Open Inference Protocol says, `{"error": text}`.
 """
 
+import errno
 import math
 from collections.abc import Mapping, Sequence
 from typing import NotRequired, TypedDict
@@ -99,6 +100,13 @@ class QueueFull(Exception):
         super().__init__(f"{waiting} requests already wait for {target!r}")
 
 
+class OutOfFiles(Exception):
+    """The process has no file descriptor left, for a moment."""
+
+    def __init__(self) -> None:
+        super().__init__("no file can be opened at this moment")
+
+
 class NotSupported(Exception):
     """This deployment does not do what the caller asks for."""
 
@@ -192,6 +200,7 @@ STATUSES: Mapping[type[Exception], tuple[int, str, str]] = {
     StoreFailed: (503, "store-failed", "The store of models cannot be used"),
     NotSupported: (501, "not-supported", "This is not done here"),
     QueueFull: (503, "queue-full", "Too many requests wait"),
+    OutOfFiles: (503, "out-of-files", "Too many files are open"),
     Unauthenticated: (401, "unauthenticated", "A key is needed"),
     Forbidden: (403, "forbidden", "The key is not for this"),
     Exhausted: (429, "limit-reached", "A limit of the key is reached"),
@@ -200,6 +209,12 @@ STATUSES: Mapping[type[Exception], tuple[int, str, str]] = {
 """Exception → status, problem type and title; a class stands before its bases."""
 
 UNEXPECTED = (500, "internal", "Something went wrong in the service")
+
+
+def foreseen(error: Exception) -> Exception:
+    """Return an error as its caller is told it, if it says that files ran out."""
+    files = isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
+    return OutOfFiles() if files else error
 
 
 def status_of(error: Exception) -> tuple[int, str, str]:
@@ -235,6 +250,8 @@ def problem_response(error: Exception, notes: Notes) -> Response:
     headers = dict(error.headers) if isinstance(error, Refused) else {}
     if isinstance(error, QueueFull | OwnerAway):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+    elif isinstance(error, OutOfFiles):
+        headers["Retry-After"] = "1"
     return respond(reply, notes, headers)
 
 

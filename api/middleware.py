@@ -7,7 +7,7 @@ import structlog
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import problem_response
+from api.errors import foreseen, problem_response
 from api.metrics import Metrics
 from api.notes import Notes, make_notes
 from api.tracing import Tracing
@@ -53,8 +53,12 @@ class Observed:
         with structlog.contextvars.bound_contextvars(**bound):
             try:
                 await self._app(scope, receive, exchange.send)
-            except Exception as error:
-                log.exception("request failed unexpectedly")
+            except Exception as unforeseen:
+                error = foreseen(unforeseen)
+                if error is unforeseen:
+                    log.exception("request failed unexpectedly")
+                else:  # a traceback would want to open files
+                    log.error(str(error))
                 if not exchange.status:
                     await problem_response(error, notes)(scope, receive, exchange.send)
             finally:

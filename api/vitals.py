@@ -6,6 +6,7 @@ import resource
 import time
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from api.metrics import Metrics
@@ -34,8 +35,9 @@ async def watch_vitals(metrics: Metrics, targets: Iterable[str]) -> None:
 
 
 def _sample(metrics: Metrics, told: Counter[str]) -> None:
-    open_fds, resident_bytes = process_use()
-    metrics.open_fds.set(open_fds)
+    with suppress(OSError):  # without a descriptor left, the last figures stay
+        open_fds, resident_bytes = process_use()
+        metrics.open_fds.set(open_fds)
     metrics.max_fds.set(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     metrics.resident.set(resident_bytes)
     for target, number in restarts().items():

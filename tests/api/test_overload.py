@@ -1,10 +1,12 @@
 """Full queues, deadlines, callers that leave, and targets that fail, each costing itself only."""
 
+import errno
 import os
 import signal
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 
 import httpx
@@ -12,6 +14,7 @@ import pytest
 from support.api_backends import Gate, HookedRegistry, Turnstile, erring, failing
 from support.api_models import body
 from support.api_server import answer_of, refused, running, until
+from support.lava import installed
 
 from api.settings import load_settings
 from backends.registry import Registry
@@ -152,6 +155,17 @@ def test_the_unforeseen_is_logged_but_not_told(shelf_dir, capsys):
     assert "find-me" in logged
 
 
+def test_without_descriptors_a_request_is_told_to_come_back(shelf_dir, capsys):
+    def no_file_left():
+        raise OSError(errno.EMFILE, "Too many open files", "/secret")
+
+    with start(shelf_dir, HookedRegistry(no_file_left)) as server:
+        problem = refused(server.fuse(body(target="hooked")), 503, "no file can be opened")
+        assert problem["type"].endswith("out-of-files")
+        assert server.fuse(body(target="hooked")).headers["Retry-After"] == "1"
+    assert "Traceback" not in capsys.readouterr().err
+
+
 def test_stopping_finishes_running_requests_and_closes_backends(shelf_dir):
     gate = Gate()
     registry = HookedRegistry(gate)
@@ -182,3 +196,30 @@ def test_a_child_that_is_killed_costs_one_request_at_most(shelf_dir):
         last = registry.backend("brian2")._host.pid
     with pytest.raises(ProcessLookupError):
         os.kill(last, 0)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("target", ["brian2", "loihi-lava"])
+def test_a_child_that_hangs_is_killed_at_the_deadline(shelf_dir, target):
+    registry = Registry()
+    if target == "loihi-lava":
+        installed()
+    with start(shelf_dir, registry) as server:
+        asked = body(target=target, quantise=target == "loihi-lava")
+        first = answer_of(server.fuse(asked))
+        host = registry.backend(target)._host
+        hung = host.pid
+        os.kill(hung, signal.SIGSTOP)
+        late = server.fuse({**asked, "deadline_s": 3})
+        refused(late, 504, "within 3 s")
+        assert answer_of(server.fuse(body())), "another target is not concerned"
+        until(lambda: not alive(hung))
+        assert answer_of(server.fuse(asked)) == first
+        assert host.pid != hung
+
+
+def alive(pid):
+    with suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return True
+    return False

@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -88,7 +88,11 @@ class Line:
 
 def _closed(connection: http.client.HTTPConnection) -> bool:
     """Whether the other side has closed, as every pool of connections looks before it sends."""
-    return connection.sock is not None and bool(select.select([connection.sock], (), (), 0)[0])
+    if connection.sock is None:
+        return False
+    poll = select.poll()
+    poll.register(connection.sock, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 @dataclass
@@ -171,11 +175,17 @@ HABITS: tuple[Callable[[random.Random], float], ...] = (
 
 def known_questions(port: int, seed: int = 0) -> list[Question]:
     """Return questions with the answers that the reference gives to them."""
+    return known(port, make_questions(TARGET, seed), make_questions(REFERENCE, seed))
+
+
+def known(
+    port: int, questions: Sequence[Question], to_reference: Sequence[Question]
+) -> list[Question]:
+    """Return questions with the answers that the same ones get of a reference."""
     line = Line(port)
     answered = []
-    questions = zip(make_questions(TARGET, seed), make_questions(REFERENCE, seed), strict=True)
-    for question, to_reference in questions:
-        status, content = line.ask(to_reference)
+    for question, asked in zip(questions, to_reference, strict=True):
+        status, content = line.ask(asked)
         assert status == 200, content
         answered.append(replace(question, answer=question.told_by(content)))
     line.close()
@@ -184,20 +194,45 @@ def known_questions(port: int, seed: int = 0) -> list[Question]:
 
 def make_questions(target: str, seed: int) -> list[Question]:
     """Return questions about `av_digits` to a target, in each protocol."""
+    chosen = {"model": "av_digits", "target": target}
+    found = [
+        _json({**chosen, "sensors": {name: {"sample": sample} for name in ("audio", "vision")}})
+        for sample in SAMPLES
+    ]
+    return found + event_questions("av_digits", target, "vision", (34 * 34 * 2, 300_000), seed)
+
+
+def event_questions(
+    model: str, target: str, sensor: str, size: tuple[int, int], seed: int
+) -> list[Question]:
+    """Return questions of random events, in each protocol.
+
+    Args:
+        model, target: whom they are for.
+        sensor: whose events.
+        size: its channels, and how many microseconds the events last.
+        seed: of the events.
+    """
     rng = np.random.default_rng(seed)
     found = []
-    for sample in SAMPLES:
-        sensors = {name: {"sample": sample} for name in ("audio", "vision")}
-        found.append(_json({"target": target, "sensors": sensors}))
     for _ in range(3):
         number = int(rng.integers(200, 2000))
-        times = np.sort(rng.integers(0, 300_000, number))
-        channels = rng.integers(0, 34 * 34 * 2, number, np.int32)
+        times = np.sort(rng.integers(0, size[1], number))
+        channels = rng.integers(0, size[0], number, np.int32)
         events = {"times_us": times.tolist(), "channels": channels.tolist()}
-        found.append(_json({"target": target, "sensors": {"vision": {"events": events}}}))
-        found.append(_binary("/v1/fuse", {"target": target}, times, channels))
-        chosen = {"parameters": {"target": target}}
-        found.append(_binary("/v2/models/av_digits/infer", chosen, times, channels))
+        chosen = {"model": model, "target": target}
+        tensors = (("times_us", times.astype("<i8"), "INT64"), ("channels", channels, "INT32"))
+        found += [
+            _json({**chosen, "sensors": {sensor: {"events": events}}}),
+            _binary("binary", "/v1/fuse", chosen, sensor, tensors),
+            _binary(
+                "v2",
+                f"/v2/models/{model}/infer",
+                {"parameters": {"target": target}},
+                sensor,
+                tensors,
+            ),
+        ]
     return found
 
 
@@ -206,24 +241,24 @@ def _json(content: dict[str, Any]) -> Question:
     return Question("json", "/v1/fuse", headers, json.dumps(content).encode())
 
 
-def _binary(path: str, head: dict[str, Any], times: Any, channels: Any) -> Question:
-    parts = (("times_us", times.astype("<i8"), "INT64"), ("channels", channels, "INT32"))
+def _binary(
+    name: str, path: str, head: dict[str, Any], sensor: str, tensors: Sequence[tuple[Any, ...]]
+) -> Question:
     inputs = [
         {
-            "name": f"vision.{name}",
+            "name": f"{sensor}.{part}",
             "datatype": datatype,
             "shape": [values.size],
             "parameters": {"binary_data_size": values.nbytes},
         }
-        for name, values, datatype in parts
+        for part, values, datatype in tensors
     ]
     text = json.dumps({**head, "inputs": inputs}).encode()
     headers = {
         "Content-Type": "application/octet-stream",
         "Inference-Header-Content-Length": str(len(text)),
     }
-    name = "v2" if path.startswith("/v2") else "binary"
-    return Question(name, path, headers, text + b"".join(part[1].tobytes() for part in parts))
+    return Question(name, path, headers, text + b"".join(one[1].tobytes() for one in tensors))
 
 
 @dataclass
@@ -250,9 +285,28 @@ class Service:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         return [int(child) for child in children if b"spawn_main" in _command(child)]
 
+    def rss_mib(self) -> float:
+        """Return the memory of all its processes."""
+        return sum(map(_rss_kib, _family(self.process.pid))) / 1024
+
     def logged(self, event: str) -> int:
         """Return how many lines of the log hold a text."""
         return self.log.read_text().count(event)
+
+
+def _family(pid: int) -> list[int]:
+    with suppress(OSError):
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [pid, *(one for child in children for one in _family(int(child)))]
+    return []
+
+
+def _rss_kib(pid: int) -> int:
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS"):
+                return int(line.split()[1])
+    return 0
 
 
 def _command(pid: str) -> bytes:
@@ -262,8 +316,16 @@ def _command(pid: str) -> bytes:
 
 
 @contextmanager
-def service(**settings: Any) -> Iterator[Service]:
-    """Run the service as a deployment does, until it is ready; stop it at the end."""
+def service(
+    *, under: Sequence[str] = (), variables: Mapping[str, str] | None = None, **settings: Any
+) -> Iterator[Service]:
+    """Run the service as a deployment does, until it is ready; stop it at the end.
+
+    Args:
+        under: a command that runs the command that follows it.
+        variables: of its environment, beside the settings.
+        settings: by their names without the prefix.
+    """
     with socket.create_server((HOST, 0)) as probe:
         port = probe.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder, Path(folder, "log").open("wb") as log:
@@ -277,8 +339,8 @@ def service(**settings: Any) -> Iterator[Service]:
         }
         environment = {f"SNN_FUSION_{name}": str(value) for name, value in chosen.items()}
         process = subprocess.Popen(
-            [sys.executable, "-m", "api.cli", "serve"],
-            env={**os.environ, **environment},
+            [*under, sys.executable, "-m", "api.cli", "serve"],
+            env={**os.environ, **(variables or {}), **environment},
             stderr=log,
             start_new_session=True,
         )
