@@ -1,6 +1,6 @@
 """Choose the versions that the images hold: `pin.py > k8s/requirements.txt`, with Python 3.12.
 
-They are those that pip would install today for pyproject.toml and its extra for object stores.
+They are those that pip would install today for pyproject.toml and its extras for object stores and traces.
 """
 
 import json
@@ -18,7 +18,7 @@ def main() -> int:
         print("the images have Python 3.12; run this with it", file=sys.stderr)
         return 1
     options = ["--dry-run", "--ignore-installed", "--quiet", "--disable-pip-version-check"]
-    command = [sys.executable, "-m", "pip", "install", *options, "--report", "-", f"{ROOT}[s3]"]
+    command = [sys.executable, "-m", "pip", "install", *options, "--report", "-", f"{ROOT}[s3,otel]"]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     chosen = {
         re.sub("[-_.]+", "-", entry["metadata"]["name"]).lower(): entry["metadata"]["version"]
