@@ -1,6 +1,7 @@
 """Choose the versions that the images hold: `pin.py > k8s/requirements.txt`, with Python 3.12.
 
-They are those that pip would install today for pyproject.toml and its extras for object stores and traces.
+They are those that pip would install today for pyproject.toml with its extras for object stores
+and traces.
 """
 
 import json
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+EXTRAS = "s3,otel"
 
 
 def main() -> int:
@@ -18,7 +20,16 @@ def main() -> int:
         print("the images have Python 3.12; run this with it", file=sys.stderr)
         return 1
     options = ["--dry-run", "--ignore-installed", "--quiet", "--disable-pip-version-check"]
-    command = [sys.executable, "-m", "pip", "install", *options, "--report", "-", f"{ROOT}[s3,otel]"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        *options,
+        "--report",
+        "-",
+        f"{ROOT}[{EXTRAS}]",
+    ]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     chosen = {
         re.sub("[-_.]+", "-", entry["metadata"]["name"]).lower(): entry["metadata"]["version"]
