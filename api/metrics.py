@@ -145,7 +145,7 @@ class Metrics:
         self.audit_failures = make.counter(
             "audit_failures", "Lines that could not be written to the audit log's file"
         )
-        self._gauges = {
+        self.quality_gauges = {
             part: make.gauge(
                 f"fusion_quality_{part}",
                 f"Exponential average of the fused answers' {part}",
@@ -191,7 +191,7 @@ class Metrics:
                 self.synaptic_events.labels(model, target),
                 self.run_seconds.labels(model, target),
                 self.queue_seconds.labels(target),
-                {part: gauge.labels(model, target) for part, gauge in self._gauges.items()},
+                {part: gauge.labels(model, target) for part, gauge in self.quality_gauges.items()},
                 cache(partial(self.dropped_events.labels, model)),
             )
         return self._places[model, target]

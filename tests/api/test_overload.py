@@ -11,6 +11,7 @@ from functools import partial
 
 import httpx
 import pytest
+import structlog
 from support.api_backends import Gate, HookedRegistry, Turnstile, erring, failing
 from support.api_models import body
 from support.api_server import answer_of, refused, running, until
@@ -164,6 +165,16 @@ def test_without_descriptors_a_request_is_told_to_come_back(shelf_dir, capsys):
         assert problem["type"].endswith("out-of-files")
         assert server.fuse(body(target="hooked")).headers["Retry-After"] == "1"
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_what_a_run_logs_bears_the_request_s_id(shelf_dir, capsys):
+    def hook():
+        structlog.get_logger().warning("said in a run")
+
+    with start(shelf_dir, HookedRegistry(hook)) as server:
+        server.fuse(body(target="hooked"), **{"X-Request-Id": "find-me-there"})
+    (line,) = [one for one in capsys.readouterr().out.splitlines() if "said in a run" in one]
+    assert "find-me-there" in line
 
 
 def test_stopping_finishes_running_requests_and_closes_backends(shelf_dir):
