@@ -66,7 +66,7 @@ hpa() {
   fi
   # Version 1 is what every cluster from 1.20 to 1.37 understands.
   printf '%s\n' "apiVersion: autoscaling/v1" "kind: HorizontalPodAutoscaler" \
-    "metadata: {name: $deployment}" \
+    "metadata: {name: $deployment, labels: {app.kubernetes.io/instance: $RELEASE}}" \
     "spec: {scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: $deployment}," \
     "  minReplicas: $1, maxReplicas: $2, targetCPUUtilizationPercentage: $3}" >"$manifest"
   if [ -z "$DRY_RUN" ] && exists horizontalpodautoscaler "$deployment"; then

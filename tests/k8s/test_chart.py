@@ -115,10 +115,23 @@ def test_hardware_runs_only_where_its_board_is():
         }
     ]
     resources = pod["containers"][0]["resources"]
-    assert resources["limits"][target.node_resource] == 1
-    assert resources["requests"][target.node_resource] == 1
+    assert resources["limits"][target.node_resource] == "1"
+    assert resources["requests"][target.node_resource] == "1"
     rolling = deployments(manifests)["snn-fusion-loihi2-chip"]["spec"]["strategy"]["rollingUpdate"]
     assert rolling == {"maxSurge": 0, "maxUnavailable": 1}
+
+
+def test_quantities_are_text():
+    """A server of version 1.20 refuses numbers where Helm applies on the server's side."""
+    manifests = rendered(*setting(["front.resources.requests.cpu=1"]))
+    resources = pods(manifests)["snn-fusion-api"]["containers"][0]["resources"]
+    assert resources["requests"]["cpu"] == "1"
+
+
+def test_a_limit_can_be_taken_away():
+    manifests = rendered(*setting(["front.resources.limits.cpu=null"]))
+    resources = pods(manifests)["snn-fusion-api"]["containers"][0]["resources"]
+    assert resources["limits"] == {"memory": "2Gi"}
 
 
 def test_without_a_claim_there_is_one_pod_a_node():
@@ -273,7 +286,7 @@ def test_a_lab_s_own_target():
     data = named(manifests, "ConfigMap", "snn-fusion-hw-configs")["data"]
     assert yaml.safe_load(data["my-chip.yaml"]) == chip
     pod = pods(manifests)["snn-fusion-my-chip"]
-    assert pod["containers"][0]["resources"]["limits"]["lab.example/chip"] == 1
+    assert pod["containers"][0]["resources"]["limits"]["lab.example/chip"] == "1"
     mounts = {mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
     settings = named(manifests, "ConfigMap", "snn-fusion-settings")["data"]
     assert settings["SNN_FUSION_HW_CONFIGS"] in mounts

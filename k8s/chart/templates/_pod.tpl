@@ -138,15 +138,21 @@ livenessProbe:
   failureThreshold: 6
 {{- end }}
 
-{{/* Limits of null are left out; hardware claims its board among the limits. */}}
+{{/* Hardware claims its board among the rest. Quantities are text: an old server takes no numbers. */}}
 {{- define "snn-fusion.resources" -}}
 {{- $workload := index . 1 }}
-{{- $resources := deepCopy $workload.options.resources }}
-{{- if and (eq $workload.component "hardware") $workload.options.claim }}
-{{- $_ := set $resources.limits $workload.config.node_resource 1 }}
-{{- $_ := set $resources.requests $workload.config.node_resource 1 }}
+{{- $claims := and (eq $workload.component "hardware") $workload.options.claim }}
+{{- range $kind := list "requests" "limits" }}
+{{ $kind }}:
+  {{- range $name, $quantity := get $workload.options.resources $kind }}
+  {{- if not (kindIs "invalid" $quantity) }}
+  {{ $name }}: {{ $quantity | toString | quote }}
+  {{- end }}
+  {{- end }}
+  {{- if $claims }}
+  {{ $workload.config.node_resource }}: "1"
+  {{- end }}
 {{- end }}
-{{- toYaml $resources }}
 {{- end }}
 
 {{- define "snn-fusion.podSecurity" -}}
