@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulators.compiled_inputs import Given, given_inputs
-from simulators.compiled_layout import aligned_copy, padded
+from simulators.compiled_layout import RECORD_COLUMNS, aligned_copy, padded
 from simulators.compiled_loading import load_kernels
 from simulators.compiled_lowering import Lowered, lower
 from simulators.compiled_run import run
@@ -96,32 +96,35 @@ class _Kept:
 
     def __init__(self, plan: Plan, lowered: Lowered, record: Collection[str], given: Given) -> None:
         self._lead = given.batch, given.steps
-        self._rows: list[tuple[int, int, int, bool]] = []
+        self._rows: list[tuple[int, int, int, bool, int]] = []
         self._ends = {False: 0, True: 0}
         shapes = {node.name: node.shape for node in plan.nodes}
         places = {
-            node.name: self._keep(lowered.outputs[node.name], node.size)
+            node.name: self._keep(*lowered.outputs[node.name], node.size)
             for node in plan.of_kind("Output")
         }
         recorded = {}
         for name, quantity, size in checked_record(plan, record):
             key = f"{name}.{quantity}"
             spikes = quantity == "spikes"
-            begin = lowered.outputs[name] if spikes else lowered.fields[key].at
-            recorded[key] = self._keep(begin, size, counts=spikes)
-        self.records = np.array(self._rows, np.int64).reshape(-1, 4)
-        self.floats = np.empty(self._ends[False], lowered.program.initial.dtype)
-        self.counts = np.empty(self._ends[True], np.int32)
+            place = lowered.outputs[name] if spikes else (lowered.fields[key].at, -1)
+            recorded[key] = self._keep(*place, size, counts=spikes)
+        self.records = np.array(self._rows, np.int64).reshape(-1, RECORD_COLUMNS)
+        # What comes from a list is written where it is not zero only.
+        self.floats = np.zeros(self._ends[False], lowered.program.initial.dtype)
+        self.counts = np.zeros(self._ends[True], np.int32)
         self.outputs = {name: self._view(*place, shapes[name]) for name, place in places.items()}
         self.recorded = {
             key: self._view(*place, shapes[key.rsplit(".", 1)[0]])
             for key, place in recorded.items()
         }
 
-    def _keep(self, begin: int, size: int, *, counts: bool = False) -> tuple[int, bool]:
-        """Record a place of the memory; return where the record goes."""
+    def _keep(
+        self, begin: int, listed: int, size: int, *, counts: bool = False
+    ) -> tuple[int, bool]:
+        """Record a place of the memory, or a list; return where the record goes."""
         to = self._ends[counts]
-        self._rows.append((begin, size, to, counts))
+        self._rows.append((begin, size, to, counts, listed))
         self._ends[counts] += math.prod(self._lead) * size
         return to, counts
 

@@ -10,14 +10,12 @@ import numba
 import numpy as np
 
 from simulators.compiled_layout import (
+    ADDS,
     ANY,
-    BIAS,
     DEPTH,
     FACTOR,
-    FAN_OUT,
     FINITE,
     FIRST,
-    FORM,
     LIST,
     ONES,
     OUT,
@@ -26,26 +24,25 @@ from simulators.compiled_layout import (
     PART_DEPTH,
     PARTS,
     RING,
-    ROW_SUMS,
-    SCALING,
     SIZE,
     STEPS,
-    STRIDE,
-    WEIGHT,
     WORD,
     X_LIST,
-    Form,
     X,
 )
-from simulators.compiled_rows import make_row_sum
 from simulators.compiled_vectors import (
     behind,
+    count_bits,
     lanes,
     load,
     lowest_bit,
     nonzero_word,
+    splat,
     store,
 )
+
+AT_ONCE = 8
+"""Entries that `note_active` writes at a time; a list has room for as many behind its last one."""
 
 
 def compiled(function: Callable[..., Any]) -> Any:
@@ -58,22 +55,20 @@ def inlined(function: Callable[..., Any]) -> Any:
     return numba.njit(nogil=True, error_model="numpy", forceinline=True)(function)
 
 
-_ROWS, _SYNAPSES = int(Form.ROWS), int(Form.SYNAPSES)
-
-_sum_128, _sum_64, _sum_32, _sum_16 = (
-    make_row_sum(width, weighted=False) for width in (128, 64, 32, 16)
-)
-_weigh_128, _weigh_32, _weigh_16 = (make_row_sum(width, weighted=True) for width in (128, 32, 16))
-
-
 @inlined
 def note_active(word: Any, base: int, active: Any, at: int) -> int:
-    """Append the set bits of a word to a list and return its new end."""
-    while word != np.uint64(0):
-        active[at] = base + lowest_bit(word)
-        at += 1
-        word &= word - np.uint64(1)
-    return at
+    """Append the set bits of a word to a list and return its new end.
+
+    Always some at a time: how many bits are set is hard to predict, how often there are more than
+    these is not.
+    """
+    end = at + count_bits(word)
+    while at < end:
+        for n in range(AT_ONCE):
+            active[at + n] = base + lowest_bit(word)
+            word &= word - np.uint64(1)
+        at += AT_ONCE
+    return end
 
 
 @inlined
@@ -92,30 +87,52 @@ def clear_padding(memory: Any, at: int, size: int) -> None:
 
 
 @inlined
-def spread(
-    op: Any, memory: Any, list_at: Any, count: Any, holds: Any, active: Any, value: Any
+def clear(memory: Any, at: int, size: int) -> None:
+    """Set a place to zero."""
+    zero = splat(memory, 0)
+    for n in range(0, size, lanes(memory)):
+        store(memory, at + n, zero)
+
+
+@inlined
+def add(memory: Any, to: int, at: int, size: int) -> None:
+    """Add what lies at one place to what lies at another."""
+    for n in range(0, size, lanes(memory)):
+        store(memory, to + n, load(memory, to + n) + load(memory, at + n))
+
+
+@inlined
+def spread_list(
+    source: int, to: Any, at: int, list_at: Any, count: Any, holds: Any, active: Any, value: Any
 ) -> None:
-    """Write an Input's list as activity."""
-    at, source = op[OUT], op[X_LIST]
-    for n in range(op[SIZE]):
-        memory[at + n] = 0
+    """Write what a list holds as activity, among zeros that are there already."""
     begin = list_at[source]
     ones = holds[source] == ONES
     for n in range(begin, begin + count[source]):
-        memory[at + active[n]] = 1 if ones else value[n]
+        to[at + active[n]] = 1 if ones else value[n]
+
+
+@inlined
+def spread(
+    op: Any, memory: Any, list_at: Any, count: Any, holds: Any, active: Any, value: Any
+) -> None:
+    """Write a list as activity."""
+    clear(memory, op[OUT], op[SIZE])
+    spread_list(op[X_LIST], memory, op[OUT], list_at, count, holds, active, value)
 
 
 @inlined
 def gather(op: Any, memory: Any, parts: Any, step: int) -> None:
     """Add what a node's sources deliver, in their order."""
     at, width = op[OUT], (op[SIZE] + WORD - 1) // WORD * WORD
-    first = _arriving(parts, op[FIRST], step, width)
-    for j in range(0, width, lanes(memory)):
-        store(memory, at + j, load(memory, first + j))
-    for p in range(op[FIRST] + 1, op[FIRST] + op[PARTS]):
-        part = _arriving(parts, p, step, width)
+    begin, end = op[FIRST], op[FIRST] + op[PARTS]
+    if not op[ADDS]:
+        part = _arriving(parts, begin, step, width)
         for j in range(0, width, lanes(memory)):
-            store(memory, at + j, load(memory, at + j) + load(memory, part + j))
+            store(memory, at + j, load(memory, part + j))
+        begin += 1
+    for p in range(begin, end):
+        add(memory, at, _arriving(parts, p, step, width), width)
 
 
 @inlined
@@ -151,146 +168,33 @@ def delay(op: Any, memory: Any, delays: Any, step: int) -> None:
 
 
 @inlined
+def push_list(op: Any, list_at: Any, count: Any, holds: Any, active: Any, value: Any) -> None:
+    """Copy a list for the next step."""
+    source, target = op[X_LIST], op[LIST]
+    begin, to = list_at[source], list_at[target]
+    count[target], holds[target] = count[source], holds[source]
+    for n in range(count[source]):
+        active[to + n] = active[begin + n]
+    if holds[source] != ONES:
+        for n in range(count[source]):
+            value[to + n] = value[begin + n]
+
+
+@inlined
 def scan(
-    op: Any, memory: Any, list_at: Any, count: Any, holds: Any, active: Any, value: Any
-) -> None:
+    memory: Any, at: int, size: int, target: int,
+    list_at: Any, count: Any, holds: Any, active: Any, value: Any,
+) -> None:  # fmt: skip
     """List the active elements of a place."""
-    x, target = op[X], op[LIST]
     begin = list_at[target]
     end = begin
-    for base in range(0, op[SIZE], WORD):
-        end = note_active(nonzero_word(memory, x + base), base, active, end)
+    for base in range(0, size, WORD):
+        end = note_active(nonzero_word(memory, at + base), base, active, end)
     count[target] = end - begin
     holds[target] = ONES
     for n in range(begin, end):
-        value[n] = memory[x + active[n]]
+        value[n] = memory[at + active[n]]
         holds[target] = max(holds[target], what_it_holds(value[n]))
-
-
-@compiled
-def weights(
-    op: Any, memory: Any, coefficients: Any, rows: Any, integers: Any, start: Any, post: Any,
-    weight: Any, fan_out: Any, list_at: Any, count: Any, holds: Any, active: Any, value: Any,
-) -> int:  # fmt: skip
-    """Sum the weights of the active inputs; return how many synapses that took."""
-    source = op[X_LIST]
-    begin, number = list_at[source], count[source]
-    if op[FORM] == _SYNAPSES:
-        _sum_synapses(op, memory, start, post, weight, holds[source], active, value, begin, number)
-    elif holds[source] == ANY:
-        _sum_what_is_there(op, memory, rows, integers, coefficients, active, value, begin, number)
-    elif op[FORM] == _ROWS:
-        _sum_rows(op, memory, rows, holds[source], active, value, begin, number)
-    else:
-        _sum_integers(
-            op, memory, integers, coefficients, holds[source], active, value, begin, number
-        )
-    if op[BIAS] >= 0:
-        at, bias = op[OUT], op[BIAS]
-        for j in range(0, op[SIZE], lanes(memory)):
-            store(memory, at + j, load(memory, at + j) + load(coefficients, bias + j))
-    events = 0
-    for n in range(begin, begin + number):
-        events += fan_out[op[FAN_OUT] + active[n]]
-    return events
-
-
-@inlined
-def _sum_rows(
-    op: Any, memory: Any, rows: Any, holds: int, active: Any, value: Any, begin: int, number: int
-) -> None:
-    at, first, stride = op[OUT], op[WEIGHT], op[STRIDE]
-    column = 0
-    if holds == ONES:
-        while column + 128 <= stride:
-            _sum_128(memory, at + column, rows, first + column, stride,
-                     active, value, begin, number, 1)  # fmt: skip
-            column += 128
-        if column + 64 <= stride:
-            _sum_64(memory, at + column, rows, first + column, stride,
-                    active, value, begin, number, 1)  # fmt: skip
-            column += 64
-        while column < stride:
-            _sum_16(memory, at + column, rows, first + column, stride,
-                    active, value, begin, number, 1)  # fmt: skip
-            column += 16
-        return
-    while column + 128 <= stride:
-        _weigh_128(memory, at + column, rows, first + column, stride,
-                   active, value, begin, number, 1)  # fmt: skip
-        column += 128
-    while column < stride:
-        _weigh_16(memory, at + column, rows, first + column, stride,
-                  active, value, begin, number, 1)  # fmt: skip
-        column += 16
-
-
-@inlined
-def _sum_integers(
-    op: Any, memory: Any, integers: Any, coefficients: Any, holds: int,
-    active: Any, value: Any, begin: int, number: int,
-) -> None:  # fmt: skip
-    at, first, stride = op[OUT], op[WEIGHT], op[STRIDE]
-    scale = coefficients[op[SCALING]]
-    if holds != ONES:
-        for column in range(0, stride, 32):
-            _weigh_32(memory, at + column, integers, first + column, stride,
-                      active, value, begin, number, scale)  # fmt: skip
-        return
-    for n in range(stride):
-        memory[at + n] = 0
-    end = begin + number
-    while begin < end:
-        some = min(end - begin, op[ROW_SUMS])
-        column = 0
-        while column + 128 <= stride:
-            _sum_128(memory, at + column, integers, first + column, stride,
-                     active, value, begin, some, scale)  # fmt: skip
-            column += 128
-        while column < stride:
-            _sum_32(memory, at + column, integers, first + column, stride,
-                    active, value, begin, some, scale)  # fmt: skip
-            column += 32
-        begin += some
-
-
-@compiled
-def _sum_synapses(
-    op: Any, memory: Any, start: Any, post: Any, weight: Any, holds: int,
-    active: Any, value: Any, begin: int, number: int,
-) -> None:  # fmt: skip
-    at = op[OUT]
-    for n in range(op[SIZE]):
-        memory[at + n] = 0
-    for n in range(begin, begin + number):
-        pre = op[WEIGHT] + active[n]
-        if holds == ONES:
-            for s in range(start[pre], start[pre + 1]):
-                memory[at + post[s]] += weight[s]
-        else:
-            for s in range(start[pre], start[pre + 1]):
-                memory[at + post[s]] += weight[s] * value[n]
-
-
-@compiled
-def _sum_what_is_there(
-    op: Any, memory: Any, rows: Any, integers: Any, coefficients: Any,
-    active: Any, value: Any, begin: int, number: int,
-) -> None:  # fmt: skip
-    """Sum without the zeros of absent synapses, which times infinity would be NaN."""
-    at, stride = op[OUT], op[STRIDE]
-    for n in range(op[SIZE]):
-        memory[at + n] = 0
-    for n in range(begin, begin + number):
-        first = op[WEIGHT] + active[n] * stride
-        for j in range(op[SIZE]):
-            if op[FORM] == _ROWS:
-                w = rows[first + j]
-            else:
-                # An integer of so few bits times a power of two is exact in any float.
-                w = coefficients[op[SCALING]] * integers[first + j]
-            if w != 0:
-                memory[at + j] += w * value[n]
 
 
 @inlined

@@ -29,14 +29,19 @@ class Kind(IntEnum):
     DELAY = 6
     NEURON = 7
     PUSH = 8
+    PUSH_LIST = 9
 
 
 class Form(IntEnum):
-    """How weights are stored: rows of floats or of int8, or synapses."""
+    """How weights are stored: rows of floats or of int8, or synapses.
+
+    `EQUAL` synapses take the one weight that all synapses of their presynaptic neuron have.
+    """
 
     ROWS = 0
     INTEGERS = 1
     SYNAPSES = 2
+    EQUAL = 3
 
 
 _column = count()
@@ -47,7 +52,7 @@ SIZE = next(_column)
 X = next(_column)
 """Where the input lies; of `SPREAD`, `WEIGHTS`: nothing, they read a list."""
 OUT = next(_column)
-"""Where the output goes."""
+"""Where the output goes; of spikes that are wanted as a list alone: -1."""
 X_LIST = next(_column)
 """The list of active inputs."""
 LIST = next(_column)
@@ -57,17 +62,23 @@ COUNTER = next(_column)
 
 _own = next(_column)
 
-# GATHER: a range of `parts`.
-FIRST, PARTS = _own, _own + 1
-# WEIGHTS. FAN_OUT is an offset into `fan_out`; ROW_SUMS as many rows as int16 can add up.
-FORM, WEIGHT, STRIDE, FAN_OUT, BIAS, SCALING, ROW_SUMS = range(_own, _own + 7)
+# GATHER: a range of `parts`; ADDS as for weights.
+FIRST, PARTS = _own + 1, _own + 2
+# WEIGHTS. ADDS: whether to add to what the output holds, CLEAN: whether it holds zeros already.
+# WEIGHT is an offset into the pool of the form, of synapses into `start`; PLACE what their weights'
+# offsets differ by. FAN_OUT is an offset into `fan_out`, -1 where all have FAN_EACH. ROW_SUMS is as
+# many rows as int16 can add up, SCRATCH room for a sum of its own.
+ADDS, FORM, WEIGHT, PLACE, STRIDE, FAN_OUT, FAN_EACH, BIAS, SCALING, ROW_SUMS, SCRATCH, CLEAN = (
+    range(_own, _own + 12)
+)
 # SCALE, THRESHOLD: an offset into `coefficients`.
 FACTOR = _own
 # DELAY, PUSH: a ring of DEPTH slots in the memory; STEPS an offset into `delays`.
 RING, DEPTH, STEPS = range(_own, _own + 3)
-# NEURON. FIRES and TAKES: whether the membrane and whether the synaptic current moves on.
-MEMBRANE, CURRENT, FIRES, TAKES, LEAKS, DIRECT, SPIKING = range(_own, _own + 7)
-COEFFICIENT = _own + 7
+# NEURON. FIRES and TAKES: whether the membrane and whether the synaptic current moves on; CLEARS:
+# whether to leave zeros where the input was.
+MEMBRANE, CURRENT, FIRES, TAKES, LEAKS, DIRECT, SPIKING, CLEARS = range(_own, _own + 8)
+COEFFICIENT = _own + 8
 """The first of pairs: offset into `coefficients`, and 0 if all neurons share the value, else 1."""
 
 SYNAPSE_1, SYNAPSE_2, LEAK_1, LEAK_2, LEAK_3, THETA, V_RESET = range(
@@ -81,9 +92,14 @@ COLUMNS = COEFFICIENT + 14
 PART_AT, PART_DEPTH = range(2)
 PART_COLUMNS = 2
 
-# Columns of `records`: from where in memory, elements, to where in the floats or the counts.
-RECORD_FROM, RECORD_SIZE, RECORD_TO, RECORD_COUNTS = range(4)
-RECORD_COLUMNS = 4
+# Columns of `rings`: place, slots, padded width; the list that stands in for a single slot, or -1.
+RING_AT, RING_DEPTH, RING_WIDTH, RING_LIST = range(4)
+RING_COLUMNS = 4
+
+# Columns of `records`: from where in memory, elements, to where in the floats or the counts, and
+# the list to read instead of the memory, or -1.
+RECORD_FROM, RECORD_SIZE, RECORD_TO, RECORD_COUNTS, RECORD_LIST = range(5)
+RECORD_COLUMNS = 5
 
 # Entries of `rules`: the contract's choices.
 DECAY_FORM, ADD_FIRST, TIMING, SUBTRACT, AT_THRESHOLD, SEVERAL, BOUNDED = range(7)
@@ -124,7 +140,7 @@ class Program:
     Attributes:
         operations: int64 [operations, COLUMNS], in the order of a step.
         parts: int64 [parts, 2], what `GATHER` adds.
-        rings: int64 [rings, 3], place, depth and padded width of every delay line.
+        rings: int64 [rings, RING_COLUMNS], every delay line.
         rules: int64, the contract's choices.
         v_min: lower bound of membranes.
         coefficients: parameters of neurons, biases, scales, thresholds.
@@ -132,7 +148,7 @@ class Program:
         integers: dense weights, int8.
         start: where the synapses of each presynaptic neuron start.
         post: postsynaptic neuron of each synapse.
-        weight: weight of each synapse.
+        weight: weight of each synapse, or of all synapses of a presynaptic neuron.
         fan_out: synapses of each presynaptic neuron.
         delays: steps of `Delay` nodes.
         list_at: where each list lies behind the lists of the inputs.

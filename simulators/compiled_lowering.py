@@ -1,22 +1,21 @@
 """From a plan to a compiled program: which operations, in which order, and where things lie."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from collections import Counter
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion.contract import ExecutionContract
 from simulators import compiled_layout as lay
-from simulators.compiled_layout import Kind, Program, aligned, padded
+from simulators.compiled_kernels import AT_ONCE
+from simulators.compiled_layout import Form, Kind, Program, aligned, padded
+from simulators.compiled_parameters import Coefficients, coefficients_of, leaks_of, rules_of
 from simulators.compiled_rows import PREFETCHED
 from simulators.compiled_weights import WeightPools, pooled
+from simulators.draft import Source
 from simulators.neurons import Neuron, cast
 from simulators.operations import Delaying, Passing, Scaling, Thresholding, Weights
 from simulators.plan import Plan, PlanNode
-
-UNIFORM = 16
-"""Elements that hold a value which all neurons share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +38,22 @@ class StateField:
 
 @dataclass(slots=True)
 class _Output:
-    """Where a node's output of a step lies: in the memory, in a list of what is active, or both."""
+    """Where a node's output of a step lies: in the memory, in a list of what is active, or both.
+
+    Attributes:
+        size: elements.
+        at: its place in the memory.
+        listed: its list.
+        kept: whether the list still holds it at the end of a step.
+        waiting: the columns of a sum of weights that is not in the program yet, because its reader
+            decides where it goes.
+    """
 
     size: int
     at: int | None = None
     listed: int | None = None
+    kept: bool = True
+    waiting: dict[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +63,13 @@ class Lowered:
     Attributes:
         program: what the kernel runs.
         fields: state key → its place.
-        outputs: node → where its output lies, for the nodes that have one in the memory.
+        outputs: node → the place and the list of its output, -1 for what there is not.
         counters: spiking node → its counter.
     """
 
     program: Program
     fields: dict[str, StateField]
-    outputs: dict[str, int]
+    outputs: dict[str, tuple[int, int]]
     counters: dict[str, int]
 
 
@@ -72,16 +82,18 @@ class _Lowering:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.dtype = np.dtype(plan.contract.arithmetic)
-        self.sizes = {node.name: node.size for node in plan.nodes}
+        self.nodes = {node.name: node for node in plan.nodes}
+        self.uses = Counter(source.node for node in plan.nodes for source in node.sources)
         self.fields: dict[str, StateField] = {}
         self.room = 0
         self.operations: list[NDArray[np.int64]] = []
         self.parts: list[tuple[int, int]] = []
         self.outputs: dict[str, _Output] = {}
+        self.line_lists: dict[str, int] = {}
         self.list_at: list[int] = []
         self.list_end = 0
         self.counters: dict[str, int] = {}
-        self.coefficients = _Coefficients(self.dtype)
+        self.coefficients = Coefficients(self.dtype)
         self.delays: list[NDArray[np.int64]] = []
         self.weights = WeightPools(self.dtype)
 
@@ -96,13 +108,15 @@ class _Lowering:
         for node in self.plan.nodes:
             if self._late(node):
                 self._take(node)
-        for node in self.plan.nodes:
-            self._push_lines(node)
+        for output in self.outputs.values():
+            if output.waiting is not None:
+                self._dense(output)
+        self._push_lines()
         memory = aligned(self.room, self.dtype)
         for entry in self.fields.values():
             if entry.initial is not None:
                 memory[entry.at : entry.at + entry.size] = entry.initial
-        places = {name: out.at for name, out in self.outputs.items() if out.at is not None}
+        places = {name: _place(out) for name, out in self.outputs.items()}
         program = self._program(memory, state_width)
         return Lowered(program, self.fields, places, self.counters)
 
@@ -120,8 +134,8 @@ class _Lowering:
         for node in self.plan.nodes:
             for source in node.sources:
                 if source.delay_steps:
-                    key = f"{source.node}->{node.name}.line"
-                    self._add_field(key, self.sizes[source.node], source.delay_steps)
+                    size = self.nodes[source.node].size
+                    self._add_field(_line(source, node), size, source.delay_steps)
 
     def _add_field(
         self, key: str, size: int, depth: int | None, initial: NDArray[np.floating] | None = None
@@ -140,7 +154,7 @@ class _Lowering:
             return
         given = self._input(node)
         if isinstance(operation, Passing):
-            if node.kind == "Output":
+            if node.kind == "Output" and (given.listed is None or not given.kept):
                 self._dense(given)
             self.outputs[node.name] = given
         elif isinstance(operation, Weights):
@@ -176,7 +190,7 @@ class _Lowering:
 
     def _new_list(self, size: int) -> int:
         self.list_at.append(self.list_end)
-        self.list_end += padded(size) + PREFETCHED
+        self.list_end += padded(size) + max(PREFETCHED, AT_ONCE)
         return len(self.list_at) - 1
 
     def _spiking(self, node: PlanNode) -> dict[int, int]:
@@ -186,37 +200,75 @@ class _Lowering:
 
     def _input(self, node: PlanNode) -> _Output:
         """Return what a node is fed: its only source's output as it is, else a sum."""
-        if len(node.sources) == 1 and not node.sources[0].delay_steps:
-            return self.outputs[node.sources[0].node]
-        first = len(self.parts)
-        for source in node.sources:
+        if len(node.sources) == 1:
+            (source,) = node.sources
+            if not source.delay_steps:
+                return self.outputs[source.node]
+            if source.delay_steps == 1 and self._lists(source.node):
+                listed = self._new_list(self.nodes[source.node].size)
+                self.line_lists[_line(source, node)] = listed
+                return _Output(self.nodes[source.node].size, listed=listed, kept=False)
+        return self._sum(node)
+
+    def _lists(self, name: str) -> bool:
+        """Return whether a node's output is a list in any case."""
+        node = self.nodes[name]
+        if isinstance(node.operation, Passing) and len(node.sources) == 1:
+            (source,) = node.sources
+            return not source.delay_steps and self._lists(source.node)
+        return node.spikes or node.kind == "Input"
+
+    def _sum(self, node: PlanNode) -> _Output:
+        """Add a node's sources in their order; weights that nobody else reads add themselves."""
+        size = self.nodes[node.sources[0].node].size
+        at = self._new_room(size)
+        for number, source in enumerate(node.sources):
+            adds = {lay.OUT: at, lay.ADDS: int(number > 0)}
+            waiting = self._waiting(source)
+            if waiting is not None and (number == 0 or _adds_itself(waiting)):
+                self._emit(self.outputs[source.node], adds)
+                continue
             if source.delay_steps:
-                ring = self.fields[f"{source.node}->{node.name}.line"]
-                self.parts.append((ring.at, source.delay_steps))
+                part = self.fields[_line(source, node)].at, source.delay_steps
             else:
-                self.parts.append((self._dense(self.outputs[source.node]), 0))
-        size = self.sizes[node.sources[0].node]
-        out = _Output(size, self._new_room(size))
-        assert out.at is not None
-        columns = {lay.OUT: out.at, lay.FIRST: first, lay.PARTS: len(node.sources)}
-        self._append(Kind.GATHER, size, columns)
-        return out
+                part = self._dense(self.outputs[source.node]), 0
+            columns = {lay.FIRST: len(self.parts), lay.PARTS: 1}
+            self.parts.append(part)
+            self._append(Kind.GATHER, size, adds | columns)
+        return _Output(size, at)
+
+    def _waiting(self, source: Source) -> dict[int, int] | None:
+        """Return the sum of weights that waits for this reader, its only one."""
+        weights = isinstance(self.nodes[source.node].operation, Weights)
+        if source.delay_steps or not weights or self.uses[source.node] > 1:
+            return None
+        return self.outputs[source.node].waiting
+
+    def _emit(self, output: _Output, to: dict[int, int]) -> None:
+        """Append the sum of weights that an output waits for."""
+        assert output.waiting is not None
+        columns = output.waiting | {lay.SCRATCH: self._new_room(output.size)} | to
+        output.at, output.waiting = to[lay.OUT], None
+        self._append(Kind.WEIGHTS, output.size, columns)
 
     def _dense(self, output: _Output) -> int:
         """Return where an output lies in the memory, after bringing it there."""
+        if output.waiting is not None:
+            self._emit(output, {lay.OUT: self._new_room(output.size)})
         if output.at is None:
             assert output.listed is not None
             output.at = self._new_room(output.size)
             columns = {lay.OUT: output.at, lay.X_LIST: output.listed}
             self._append(Kind.SPREAD, output.size, columns)
+        assert output.at is not None
         return output.at
 
     def _listed(self, output: _Output) -> int:
         """Return the list of what is active in an output, after making it."""
         if output.listed is None:
-            assert output.at is not None
+            at = self._dense(output)
             output.listed = self._new_list(output.size)
-            self._append(Kind.SCAN, output.size, {lay.X: output.at, lay.LIST: output.listed})
+            self._append(Kind.SCAN, output.size, {lay.X: at, lay.LIST: output.listed})
         return output.listed
 
     def _weights(self, node: PlanNode, operation: Weights, given: _Output) -> None:
@@ -226,13 +278,15 @@ class _Lowering:
             lay.X_LIST: self._listed(given),
             lay.FORM: stored.form,
             lay.WEIGHT: stored.at,
+            lay.PLACE: stored.place,
             lay.STRIDE: stored.stride,
             lay.FAN_OUT: stored.fan_out,
+            lay.FAN_EACH: stored.fan_each,
             lay.BIAS: bias,
             lay.SCALING: self.coefficients.shared(stored.scale),
             lay.ROW_SUMS: stored.row_sums,
         }
-        self._operation(Kind.WEIGHTS, node, columns)
+        self.outputs[node.name] = _Output(node.size, waiting=columns)
 
     def _delay(self, node: PlanNode, operation: Delaying, given: _Output) -> None:
         ring = self.fields[f"{node.name}.line"]
@@ -248,17 +302,32 @@ class _Lowering:
         if self._late(node):
             columns |= {lay.X: columns[lay.CURRENT], lay.TAKES: 0}
         else:
-            columns[lay.X] = self._dense(self._input(node))
+            columns |= self._fed(node)
         if neuron.spiking is not None:
             columns |= self._spiking(node)
+            if self.plan.contract.spikes_per_step == "one":
+                self._append(Kind.NEURON, node.size, columns | {lay.OUT: -1})
+                self.outputs[node.name] = _Output(node.size, listed=columns[lay.LIST])
+                return
         self._operation(Kind.NEURON, node, columns)
+
+    def _fed(self, node: PlanNode) -> dict[int, int]:
+        """Return where a neuron finds its input, and whether it leaves zeros there."""
+        given = self._input(node)
+        waiting = self._waiting(node.sources[0]) if len(node.sources) == 1 else None
+        clears = waiting is not None and waiting[lay.FORM] >= Form.SYNAPSES
+        if waiting is not None and clears and waiting[lay.BIAS] < 0:
+            self._emit(given, {lay.OUT: self._new_room(given.size), lay.CLEAN: 1})
+        else:
+            clears = False
+        return {lay.X: self._dense(given), lay.CLEARS: int(clears)}
 
     def _take(self, node: PlanNode) -> None:
         """Move the synaptic current of a neuron that has fired on by the step's input."""
         neuron = node.operation
         assert isinstance(neuron, Neuron)
         columns = self._neuron_columns(node, neuron)
-        columns |= {lay.X: self._dense(self._input(node)), lay.FIRES: 0, lay.SPIKING: 0}
+        columns |= self._fed(node) | {lay.FIRES: 0, lay.SPIKING: 0, lay.OUT: -1}
         self._append(Kind.NEURON, node.size, columns)
 
     def _neuron_columns(self, node: PlanNode, neuron: Neuron) -> dict[int, int]:
@@ -268,35 +337,45 @@ class _Lowering:
             lay.CURRENT: -1 if current is None else current.at,
             lay.FIRES: 1,
             lay.TAKES: int(current is not None),
-            lay.LEAKS: _leaks(neuron),
+            lay.LEAKS: leaks_of(neuron),
             lay.DIRECT: int(neuron.direct),
             lay.SPIKING: int(neuron.spiking is not None),
         }
         decays = self.plan.contract.arithmetic_form == "decay"
-        for column, values in _coefficients(cast(neuron, self.dtype), decays=decays).items():
+        for column, values in coefficients_of(cast(neuron, self.dtype), decays=decays).items():
             columns[column], columns[column + 1] = self.coefficients.stepped(values)
         return columns
 
-    def _push_lines(self, node: PlanNode) -> None:
-        for source in node.sources:
-            if source.delay_steps:
-                ring = self.fields[f"{source.node}->{node.name}.line"]
-                at = self._dense(self.outputs[source.node])
-                columns = {lay.OUT: at, lay.RING: ring.at, lay.DEPTH: source.delay_steps}
+    def _push_lines(self) -> None:
+        """Put what is delayed into its lines, after bringing to the memory what has to be there."""
+        late = [
+            (_line(source, node), source, self.outputs[source.node])
+            for node in self.plan.nodes
+            for source in node.sources
+            if source.delay_steps
+        ]
+        places = {key: self._dense(out) for key, _, out in late if key not in self.line_lists}
+        for key, source, output in late:
+            if key in self.line_lists:
+                columns = {lay.X_LIST: self._listed(output), lay.LIST: self.line_lists[key]}
+                self._append(Kind.PUSH_LIST, output.size, columns)
+            else:
+                ring = self.fields[key]
+                columns = {lay.OUT: places[key], lay.RING: ring.at, lay.DEPTH: source.delay_steps}
                 self._append(Kind.PUSH, ring.size, columns)
 
     def _program(self, memory: NDArray[np.floating], state_width: int) -> Program:
         weights = self.weights
         rings = [
-            (entry.at, entry.depth, padded(entry.size))
-            for entry in self.fields.values()
+            (entry.at, entry.depth, padded(entry.size), self.line_lists.get(key, -1))
+            for key, entry in self.fields.items()
             if entry.depth
         ]
         v_min = self.plan.contract.v_min
         return Program(
             operations=np.array(self.operations, np.int64).reshape(-1, lay.COLUMNS),
-            parts=np.array(self.parts, np.int64).reshape(-1, 2),
-            rings=np.array(rings, np.int64).reshape(-1, 3),
+            parts=np.array(self.parts, np.int64).reshape(-1, lay.PART_COLUMNS),
+            rings=np.array(rings, np.int64).reshape(-1, lay.RING_COLUMNS),
             rules=rules_of(self.plan.contract),
             v_min=self.dtype.type(0 if v_min is None else v_min),
             coefficients=pooled(self.coefficients.parts, self.dtype),
@@ -315,69 +394,18 @@ class _Lowering:
         )
 
 
-@dataclass(slots=True)
-class _Coefficients:
-    """Collects parameters, each rounded once to the contract's float type."""
-
-    dtype: np.dtype[np.floating]
-    parts: list[NDArray[np.floating]] = field(default_factory=list)
-    end: int = 0
-
-    def full(self, values: NDArray[Any]) -> int:
-        """Return where one value for every element lies."""
-        part = np.zeros(padded(values.size), self.dtype)
-        part[: values.size] = values
-        return self._add(part)
-
-    def shared(self, value: float) -> int:
-        """Return where a value lies that all elements share."""
-        return self._add(np.full(UNIFORM, value, self.dtype))
-
-    def stepped(self, values: NDArray[Any]) -> tuple[int, int]:
-        """Return where values lie, and 0 if all are the same, else 1."""
-        if values.tobytes() == np.full_like(values, values[:1]).tobytes():
-            return self.shared(values[0]), 0
-        return self.full(values), 1
-
-    def _add(self, part: NDArray[np.floating]) -> int:
-        at = self.end
-        self.parts.append(part)
-        self.end += part.size
-        return at
+def _line(source: Source, node: PlanNode) -> str:
+    """Return the state's key of the delay line between two nodes."""
+    return f"{source.node}->{node.name}.line"
 
 
-def _leaks(neuron: Neuron) -> int:
-    if neuron.leak is None:
-        return lay.KEEPS
-    return lay.ADDS_INPUT if neuron.direct and neuron.synapse is None else lay.DECAYS
+def _place(output: _Output) -> tuple[int, int]:
+    if output.at is not None:
+        return output.at, -1
+    assert output.listed is not None
+    return -1, output.listed
 
 
-def _coefficients(neuron: Neuron, *, decays: bool) -> dict[int, NDArray[np.float64]]:
-    """Return column → the coefficients that the contract's form of arithmetic uses."""
-    found = {lay.LEAK_3: neuron.gain}
-    leak, synapse, spiking = neuron.leak, neuron.synapse, neuron.spiking
-    if leak is not None:
-        one, two, three = (leak.keep, leak.drive, leak.rest) if decays else (
-            leak.rate, leak.v_leak, neuron.gain
-        )  # fmt: skip
-        found = {lay.LEAK_1: one, lay.LEAK_2: two, lay.LEAK_3: three}
-    if synapse is not None:
-        one, two = (synapse.keep, synapse.drive) if decays else (synapse.rate, synapse.w_in)
-        found |= {lay.SYNAPSE_1: one, lay.SYNAPSE_2: two}
-    if spiking is not None:
-        found |= {lay.THETA: spiking.v_threshold, lay.V_RESET: spiking.v_reset}
-    return found
-
-
-def rules_of(contract: ExecutionContract) -> NDArray[np.int64]:
-    """Return the contract's choices as the kernel takes them."""
-    timings = ("same_step", "next_step_before_input", "next_step_after_input")
-    rules = np.zeros(lay.RULES, np.int64)
-    rules[lay.DECAY_FORM] = contract.arithmetic_form == "decay"
-    rules[lay.ADD_FIRST] = contract.synapse_order == "add_then_decay"
-    rules[lay.TIMING] = timings.index(contract.reset_timing)
-    rules[lay.SUBTRACT] = contract.reset == "subtract_threshold"
-    rules[lay.AT_THRESHOLD] = contract.spike_condition == ">="
-    rules[lay.SEVERAL] = contract.spikes_per_step == "floor"
-    rules[lay.BOUNDED] = contract.v_min is not None
-    return rules
+def _adds_itself(weights: dict[int, int]) -> bool:
+    """Return whether a sum of weights can be added to what lies there already."""
+    return weights[lay.FORM] < Form.SYNAPSES and weights[lay.BIAS] < 0

@@ -15,6 +15,7 @@ from simulators.compiled_layout import (
     AT_THRESHOLD,
     BEFORE_INPUT,
     BOUNDED,
+    CLEARS,
     COUNTER,
     CURRENT,
     DECAY_FORM,
@@ -44,47 +45,43 @@ from simulators.compiled_layout import (
     WORD,
     X,
 )
-from simulators.compiled_vectors import (
-    bits,
-    floor,
-    lanes,
-    load,
-    select,
-    splat,
-    store,
-)
+from simulators.compiled_vectors import bits, floor, lanes, load, select, splat, store
 
 
 @inlined
-def _shared(op: Any, column: int, coefficients: Any, j: int) -> Any:
-    """Return the coefficients of the lanes from neuron j on."""
-    return load(coefficients, op[column] + j * op[column + 1])
+def _held(op: Any, column: int, coefficients: Any) -> Any:
+    """Return a coefficient as `_at` takes it: its first lanes, its place, whether lanes differ."""
+    at = op[column]
+    return load(coefficients, at), at, op[column + 1]
 
 
 @inlined
-def _current(op: Any, rules: Any, coefficients: Any, j: int, i: Any, x: Any) -> Any:
-    one, two = _shared(op, SYNAPSE_1, coefficients, j), _shared(op, SYNAPSE_2, coefficients, j)
+def _at(held: Any, coefficients: Any, n: int) -> Any:
+    """Return the coefficients of the lanes from neuron n on."""
+    return load(coefficients, held[1] + n) if held[2] else held[0]
+
+
+@inlined
+def _current(rules: Any, direct: int, one: Any, two: Any, i: Any, x: Any) -> Any:
     if rules[ADD_FIRST]:
         if rules[DECAY_FORM]:
             return one * (i + two * x)
-        i = i + (x if op[DIRECT] else one * (two * x))
+        i = i + (x if direct else one * (two * x))
         return i - one * i
     if rules[DECAY_FORM]:
         return one * i + two * x
-    if op[DIRECT]:
+    if direct:
         return (i - one * i) + x
     return i + one * (two * x - i)
 
 
 @inlined
-def _membrane(op: Any, rules: Any, coefficients: Any, j: int, v: Any, x: Any) -> Any:
-    three = _shared(op, LEAK_3, coefficients, j)
-    if op[LEAKS] == KEEPS:
+def _membrane(rules: Any, leaks: int, one: Any, two: Any, three: Any, v: Any, x: Any) -> Any:
+    if leaks == KEEPS:
         return v + three * x
-    one, two = _shared(op, LEAK_1, coefficients, j), _shared(op, LEAK_2, coefficients, j)
     if rules[DECAY_FORM]:
         return one * v + two * x + three
-    if op[LEAKS] == ADDS_INPUT:
+    if leaks == ADDS_INPUT:
         return (v + one * (two - v)) + x
     return v + one * ((two - v) + three * x)
 
@@ -110,56 +107,94 @@ def neuron(
     holds: Any, active: Any, value: Any, counters: Any,
 ) -> None:  # fmt: skip
     """Move the synaptic current on, then the membrane; list and count the spikes."""
-    target = op[LIST]
-    end = list_at[target]
-    for base in range(0, op[SIZE], WORD):
+    chosen = (rules[0], rules[1], rules[2], rules[3], rules[4], rules[5], rules[6])
+    plain = (0, 0, SAME_STEP, 0, 0, 0, 0)
+    if chosen == plain:
+        # Constants, so that nothing of the other choices is left in this loop.
+        end = _step(op, plain, v_min, coefficients, memory, list_at, active)
+    else:
+        end = _step(op, chosen, v_min, coefficients, memory, list_at, active)
+    if op[OUT] >= 0:
+        clear_padding(memory, op[OUT], op[SIZE])
+    if op[SPIKING]:
+        _note_spikes(op, rules, memory, end, list_at, count, holds, active, value, counters)
+
+
+@inlined
+def _step(
+    op: Any, rules: Any, v_min: Any, coefficients: Any, memory: Any, list_at: Any, active: Any
+) -> int:
+    """Step all neurons; list what spikes, and return where the list ends."""
+    size, x_at, i_at = op[SIZE], op[X], op[CURRENT]
+    takes, direct, fires, spiking, clears = (
+        *(op[TAKES], op[DIRECT], op[FIRES], op[SPIKING], op[CLEARS]),
+    )
+    synapse = _held(op, SYNAPSE_1, coefficients), _held(op, SYNAPSE_2, coefficients)
+    leak = (
+        _held(op, LEAK_1, coefficients),
+        _held(op, LEAK_2, coefficients),
+        _held(op, LEAK_3, coefficients),
+    )
+    reset = _held(op, THETA, coefficients), _held(op, V_RESET, coefficients)
+    places = op[MEMBRANE], op[OUT], op[LEAKS], spiking
+    end = list_at[op[LIST]]
+    zero = splat(memory, 0)
+    for base in range(0, size, WORD):
         word = np.uint64(0)
         for j in range(0, WORD, lanes(memory)):
             n = base + j
-            x = load(memory, op[X] + n)
-            if op[CURRENT] >= 0:
-                i = load(memory, op[CURRENT] + n)
-                if op[TAKES]:
-                    i = _current(op, rules, coefficients, n, i, x)
-                    store(memory, op[CURRENT] + n, i)
+            x = load(memory, x_at + n)
+            if clears:
+                store(memory, x_at + n, zero)
+            if i_at >= 0:
+                i = load(memory, i_at + n)
+                if takes:
+                    one, two = _at(synapse[0], coefficients, n), _at(synapse[1], coefficients, n)
+                    i = _current(rules, direct, one, two, i, x)
+                    store(memory, i_at + n, i)
                 x = i
-            if op[FIRES]:
-                word |= _advance(op, rules, v_min, coefficients, memory, n, x) << np.uint64(j)
-        if op[SPIKING]:
-            end = note_active(_within(word, op[SIZE] - base), base, active, end)
-    if op[FIRES]:
-        clear_padding(memory, op[OUT], op[SIZE])
-        if op[SPIKING]:
-            _note_spikes(op, rules, memory, end, list_at, count, holds, active, value, counters)
+            if fires:
+                word |= _advance(
+                    places, rules, v_min, leak, reset, coefficients, memory, n, x
+                ) << np.uint64(j)
+        if spiking:
+            end = note_active(_within(word, size - base), base, active, end)
+    return end
 
 
 @inlined
 def _advance(
-    op: Any, rules: Any, v_min: Any, coefficients: Any, memory: Any, n: int, x: Any
-) -> Any:
+    places: Any, rules: Any, v_min: Any, leak: Any, reset: Any, coefficients: Any, memory: Any,
+    n: int, x: Any,
+) -> Any:  # fmt: skip
     """Step the membranes of the lanes from neuron n on; return which spike, as bits."""
-    zero, one = splat(memory, 0), splat(memory, 1)
-    timing = rules[TIMING]
-    v = load(memory, op[MEMBRANE] + n)
-    if not op[SPIKING]:
-        v = _bounded(rules, v_min, memory, _membrane(op, rules, coefficients, n, v, x))
-        store(memory, op[MEMBRANE] + n, v)
-        store(memory, op[OUT] + n, v)
+    membrane, out, leaks, spiking = places
+    one, two, three = (
+        _at(leak[0], coefficients, n), _at(leak[1], coefficients, n), _at(leak[2], coefficients, n)
+    )  # fmt: skip
+    zero, unit = splat(memory, 0), splat(memory, 1)
+    v = load(memory, membrane + n)
+    if not spiking:
+        v = _bounded(rules, v_min, memory, _membrane(rules, leaks, one, two, three, v, x))
+        store(memory, membrane + n, v)
+        store(memory, out + n, v)
         return np.uint64(0)
-    theta, v_reset = _shared(op, THETA, coefficients, n), _shared(op, V_RESET, coefficients, n)
+    timing = rules[TIMING]
+    theta, v_reset = _at(reset[0], coefficients, n), _at(reset[1], coefficients, n)
     due = zero
     if timing != SAME_STEP:
-        due = _spikes(rules, v, theta, zero, one)
+        due = _spikes(rules, v, theta, zero, unit)
     if timing == BEFORE_INPUT:
         v = _reset(rules, v, due, theta, v_reset, zero)
-    v = _membrane(op, rules, coefficients, n, v, x)
+    v = _membrane(rules, leaks, one, two, three, v, x)
     if timing == AFTER_INPUT:
         v = _reset(rules, v, due, theta, v_reset, zero)
-    spikes = _spikes(rules, v, theta, zero, one)
+    spikes = _spikes(rules, v, theta, zero, unit)
     if timing == SAME_STEP:
         v = _reset(rules, v, spikes, theta, v_reset, zero)
-    store(memory, op[MEMBRANE] + n, _bounded(rules, v_min, memory, v))
-    store(memory, op[OUT] + n, spikes)
+    store(memory, membrane + n, _bounded(rules, v_min, memory, v))
+    if out >= 0:
+        store(memory, out + n, spikes)
     return bits(spikes != zero)
 
 

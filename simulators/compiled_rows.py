@@ -3,9 +3,16 @@
 from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 
-from simulators.compiled_vectors import VECTOR_BYTES, float_type, lanes_of, spread, written_out
+from simulators.compiled_vectors import (
+    VECTOR_BYTES,
+    fetch_line,
+    float_type,
+    lanes_of,
+    spread,
+    written_out,
+)
 
 PREFETCHED = 4
 """Rows ahead for which memory is asked; a list of active neurons holds as many entries more."""
@@ -24,20 +31,22 @@ def make_row_sum(width: int, *, weighted: bool) -> Any:
         rows, first, stride: a pointer to the weights, the offset of the columns in the first row,
             and what lies between two rows;
         active, value, begin, count: the active neurons and their activity;
-        scale: what a weight of int8 counts, a power of two.
+        scale: what a weight of int8 counts, a power of two;
+        adds: whether to add the sum to what `out` holds.
 
-    Float rows are summed from zero and written to `out`. Without `weighted`, rows of int8 are
-    summed in int16, which the caller makes sure cannot overflow, and added to `out` in units of
-    `scale`. With `weighted` every row is multiplied by its activity.
+    Rows are summed from zero. Without `weighted`, rows of int8 are summed in int16, which the
+    caller makes sure cannot overflow. With `weighted` every row is multiplied by its activity.
     """
 
     @written_out
     def row_sum(
         _typing: Any, out: Any, at: Any, rows: Any, first: Any, stride: Any,
-        active: Any, value: Any, begin: Any, count: Any, scale: Any,
+        active: Any, value: Any, begin: Any, count: Any, scale: Any, adds: Any,
     ) -> Any:  # fmt: skip
         size = types.intp
-        signature = types.void(*(out, size, rows, size, size, active, value, size, size, out.dtype))
+        signature = types.void(
+            *(out, size, rows, size, size, active, value, size, size, out.dtype, size)
+        )
 
         def build(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
             loop = _Loop(context, builder, out, rows, width, weighted)
@@ -46,7 +55,7 @@ def make_row_sum(width: int, *, weighted: bool) -> Any:
                 builder.gep(args[2], [args[3]]),
                 builder.gep(args[5], [args[7]]),
                 builder.gep(args[6], [args[7]]),
-                *(args[4], args[8], args[9]),
+                *(args[4], args[8], args[9], args[10]),
             )
             return context.get_dummy_value()
 
@@ -75,8 +84,9 @@ class _Loop:
         self.row_align = rows.dtype.bitwidth // 8
 
     def build(
-        self, out: Any, rows: Any, active: Any, value: Any, stride: Any, count: Any, scale: Any
-    ) -> None:
+        self, out: Any, rows: Any, active: Any, value: Any, stride: Any, count: Any, scale: Any,
+        adds: Any,
+    ) -> None:  # fmt: skip
         """Write the loop and, behind it, the stores of the sums."""
         builder = self.builder
         before = builder.block
@@ -102,8 +112,17 @@ class _Loop:
         for final, total in zip(finals, added, strict=True):
             final.add_incoming(zero, before)
             final.add_incoming(total, body)
-        for n, final in enumerate(finals):
-            self._write(out, n, final, scale)
+        results = [self._result(final, scale) for final in finals]
+        with builder.if_else(builder.icmp_signed("!=", adds, _I64(0))) as (add, replace):
+            with add:
+                for n, result in enumerate(results):
+                    held = builder.load(self._place(out, n), align=self.out_align)
+                    builder.store(
+                        builder.fadd(held, result), self._place(out, n), align=self.out_align
+                    )
+            with replace:
+                for n, result in enumerate(results):
+                    builder.store(result, self._place(out, n), align=self.out_align)
 
     def _row(self, rows: Any, active: Any, step: Any, stride: Any) -> Any:
         builder = self.builder
@@ -113,11 +132,8 @@ class _Loop:
     def _prefetch(self, rows: Any, active: Any, step: Any, stride: Any) -> None:
         builder = self.builder
         row = self._row(rows, active, builder.add(step, _I64(PREFETCHED)), stride)
-        kind = ir.FunctionType(ir.VoidType(), [row.type, _I32, _I32, _I32])
-        fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
         for offset in range(0, self.parts * self.lanes, VECTOR_BYTES // self.row_align):
-            line = builder.gep(row, [_I64(offset)])
-            builder.call(fetch, [line, _I32(0), _I32(3), _I32(1)])
+            fetch_line(builder, builder.gep(row, [_I64(offset)]))
 
     def _factor(self, value: Any, step: Any) -> Any:
         if not self.weighted:
@@ -139,12 +155,12 @@ class _Loop:
     def _scale(self, scale: Any) -> Any:
         return spread(self.builder, scale, self.result)
 
-    def _write(self, out: Any, n: int, final: Any, scale: Any) -> None:
-        builder = self.builder
-        pointer = builder.gep(out, [_I64(n * self.lanes)])
-        pointer = builder.bitcast(pointer, self.result.as_pointer())
-        if self.sums_integers:
-            wide = builder.sext(final, ir.VectorType(_I32, self.lanes))
-            sums = builder.fmul(builder.sitofp(wide, self.result), self._scale(scale))
-            final = builder.fadd(builder.load(pointer, align=self.out_align), sums)
-        builder.store(final, pointer, align=self.out_align)
+    def _result(self, final: Any, scale: Any) -> Any:
+        if not self.sums_integers:
+            return final
+        wide = self.builder.sext(final, ir.VectorType(_I32, self.lanes))
+        return self.builder.fmul(self.builder.sitofp(wide, self.result), self._scale(scale))
+
+    def _place(self, out: Any, n: int) -> Any:
+        pointer = self.builder.gep(out, [_I64(n * self.lanes)])
+        return self.builder.bitcast(pointer, self.result.as_pointer())

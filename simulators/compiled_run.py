@@ -5,34 +5,46 @@ from typing import Any
 import numpy as np
 
 from simulators.compiled_kernels import (
+    clear,
     compiled,
     delay,
     gather,
     inlined,
     push,
+    push_list,
     scale,
     scan,
     spread,
-    weights,
+    spread_list,
 )
 from simulators.compiled_layout import (
     COLUMNS,
     KIND,
+    LIST,
     RECORD_COLUMNS,
     RECORD_COUNTS,
     RECORD_FROM,
+    RECORD_LIST,
     RECORD_SIZE,
     RECORD_TO,
+    RING_AT,
+    RING_COLUMNS,
+    RING_DEPTH,
+    RING_LIST,
+    RING_WIDTH,
+    SIZE,
     Kind,
+    X,
 )
 from simulators.compiled_neurons import neuron, threshold
+from simulators.compiled_sums import weights
 from simulators.compiled_vectors import behind, pointer_to
 
-_SPREAD, _GATHER, _SCAN, _WEIGHTS, _SCALE, _THRESHOLD, _DELAY, _NEURON = (
+_SPREAD, _GATHER, _SCAN, _WEIGHTS, _SCALE, _THRESHOLD, _DELAY, _NEURON, _PUSH = (
     int(kind)
     for kind in (
-        *(Kind.SPREAD, Kind.GATHER, Kind.SCAN, Kind.WEIGHTS),
-        *(Kind.SCALE, Kind.THRESHOLD, Kind.DELAY, Kind.NEURON),
+        *(Kind.SPREAD, Kind.GATHER, Kind.SCAN, Kind.WEIGHTS, Kind.SCALE),
+        *(Kind.THRESHOLD, Kind.DELAY, Kind.NEURON, Kind.PUSH),
     )
 )
 
@@ -49,7 +61,7 @@ def run(
 
     Args:
         operations ... delays: fields of the `Program`.
-        records: int64 [records, 4], what to keep of every step.
+        records: int64 [records, RECORD_COLUMNS], what to keep of every step.
         first: first sample.
         last: sample behind the last one.
         steps: time steps.
@@ -60,7 +72,8 @@ def run(
         value: the activity beside `active`.
         memory: room for one sample.
         state: [batch, state], before the first step; after the last one on return.
-        floats: records of floats, [record][batch, steps, size] one after the other.
+        floats: records of floats, [record][batch, steps, size] one after the other; zeros where
+            they come from a list.
         counts: int32, records of spikes likewise.
         counters: int64 [batch, counters], spikes.
         events: int64 [batch], synaptic events.
@@ -101,6 +114,7 @@ def _run(
         spikes = behind(counters, sample * spiking)
         for n in range(width):
             memory[n] = held[n]
+        _begin_lists(rings, lines, memory, list_at, count, holds, active, value)
         total = 0
         for step in range(steps):
             row = sample * steps + step
@@ -120,7 +134,10 @@ def _run(
                     _other(op, step, parts, rules, coefficients, delays, memory, list_at, count,
                            holds, active, value, spikes)  # fmt: skip
             if kept > 0:
-                _record(records, kept, row, memory, floats, counts)
+                _record(records, kept, row, memory, floats, counts,
+                        list_at, count, holds, active, value)  # fmt: skip
+        if steps > 0:
+            _end_lists(rings, lines, memory, list_at, count, holds, active, value)
         _keep_state(rings, lines, steps, memory, held, width)
         events[sample] = total
 
@@ -135,7 +152,7 @@ def _other(
     if kind == _GATHER:
         gather(op, memory, parts, step)
     elif kind == _SCAN:
-        scan(op, memory, list_at, count, holds, active, value)
+        scan(memory, op[X], op[SIZE], op[LIST], list_at, count, holds, active, value)
     elif kind == _SPREAD:
         spread(op, memory, list_at, count, holds, active, value)
     elif kind == _SCALE:
@@ -144,17 +161,54 @@ def _other(
         threshold(op, rules, coefficients, memory, list_at, count, holds, active, spikes)
     elif kind == _DELAY:
         delay(op, memory, delays, step)
-    else:
+    elif kind == _PUSH:
         push(op, memory, step)
+    else:
+        push_list(op, list_at, count, holds, active, value)
 
 
 @inlined
-def _record(records: Any, kept: int, row: int, memory: Any, floats: Any, counts: Any) -> None:
+def _begin_lists(
+    rings: Any, lines: int, memory: Any, list_at: Any, count: Any, holds: Any, active: Any,
+    value: Any,
+) -> None:  # fmt: skip
+    """List what lies in the delay lines that lists stand in for."""
+    for line in range(lines):
+        ring = behind(rings, line * RING_COLUMNS)
+        if ring[RING_LIST] >= 0:
+            scan(memory, ring[RING_AT], ring[RING_WIDTH], ring[RING_LIST],
+                 list_at, count, holds, active, value)  # fmt: skip
+
+
+@inlined
+def _end_lists(
+    rings: Any, lines: int, memory: Any, list_at: Any, count: Any, holds: Any, active: Any,
+    value: Any,
+) -> None:  # fmt: skip
+    """Put lists back into the delay lines that they stand in for."""
+    for line in range(lines):
+        ring = behind(rings, line * RING_COLUMNS)
+        if ring[RING_LIST] >= 0:
+            clear(memory, ring[RING_AT], ring[RING_WIDTH])
+            spread_list(ring[RING_LIST], memory, ring[RING_AT],
+                        list_at, count, holds, active, value)  # fmt: skip
+
+
+@inlined
+def _record(
+    records: Any, kept: int, row: int, memory: Any, floats: Any, counts: Any,
+    list_at: Any, count: Any, holds: Any, active: Any, value: Any,
+) -> None:  # fmt: skip
     for number in range(kept):
         record = behind(records, number * RECORD_COLUMNS)
         begin, size = record[RECORD_FROM], record[RECORD_SIZE]
-        to = record[RECORD_TO] + row * size
-        if record[RECORD_COUNTS]:
+        to, source = record[RECORD_TO] + row * size, record[RECORD_LIST]
+        if source >= 0:
+            if record[RECORD_COUNTS]:
+                spread_list(source, counts, to, list_at, count, holds, active, value)
+            else:
+                spread_list(source, floats, to, list_at, count, holds, active, value)
+        elif record[RECORD_COUNTS]:
             for n in range(size):
                 counts[to + n] = np.int32(memory[begin + n])
         else:
@@ -168,8 +222,8 @@ def _keep_state(rings: Any, lines: int, steps: int, memory: Any, held: Any, widt
     for n in range(width):
         held[n] = memory[n]
     for line in range(lines):
-        ring = behind(rings, line * 3)
-        at, depth, slot_width = ring[0], ring[1], ring[2]
+        ring = behind(rings, line * RING_COLUMNS)
+        at, depth, slot_width = ring[RING_AT], ring[RING_DEPTH], ring[RING_WIDTH]
         for slot in range(depth):
             source = at + (steps + slot) % depth * slot_width
             for n in range(slot_width):

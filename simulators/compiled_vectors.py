@@ -134,6 +134,24 @@ def store(_typing: Any, pointer: Any, offset: Any, vector: Any) -> Any:
 
 
 @written_out
+def prefetch(_typing: Any, pointer: Any, offset: Any) -> Any:
+    """Ask for the cache line of the element at an offset, which need not exist."""
+
+    def build(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        fetch_line(builder, builder.gep(args[0], [args[1]]))
+        return context.get_dummy_value()
+
+    return types.void(pointer, types.intp), build
+
+
+def fetch_line(builder: Any, place: Any) -> None:
+    """Ask for the cache line of a place, to be read more than once."""
+    kind = ir.FunctionType(ir.VoidType(), [place.type, _I32, _I32, _I32])
+    fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(fetch, [place, _I32(0), _I32(3), _I32(1)])
+
+
+@written_out
 def splat(_typing: Any, pointer: Any, value: Any) -> Any:
     """Return the vector of the pointer's type that holds a value in every lane."""
     kind = Vector(pointer.dtype)

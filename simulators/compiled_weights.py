@@ -25,18 +25,23 @@ class Stored:
     Attributes:
         form: how it is stored.
         at: offset of its first row, or of its entry in `start`.
+        fan_out: offset into `fan_out`, or -1 where every presynaptic neuron has as many synapses.
+        fan_each: how many, then.
         stride: elements of a row.
         scale: what an integer counts.
         row_sums: rows that int16 can add up.
-        fan_out: offset into `fan_out`.
+        place: what to add to the number of a synapse, or of a presynaptic neuron where its synapses
+            are equal, to find the weight.
     """
 
     form: Form
     at: int
-    stride: int
-    scale: float
-    row_sums: int
     fan_out: int
+    fan_each: int
+    stride: int = 0
+    scale: float = 1.0
+    row_sums: int = 1
+    place: int = 0
 
 
 @dataclass(slots=True)
@@ -69,12 +74,15 @@ class WeightPools:
         return self._add_integers(connection, weight / self.dtype.type(scale), scale)
 
     def _add_synapses(self, connection: Connection, weight: NDArray[np.floating]) -> Stored:
-        at, first = _total(self.start), _total(self.post)
-        ends = np.cumsum(connection.fan_out())
-        self.start.append(first + np.concatenate(([0], ends)))
+        at, first, held = _total(self.start), _total(self.post), _total(self.weight)
+        fan_out = connection.fan_out()
+        starts = np.concatenate(([0], np.cumsum(fan_out)))
+        self.start.append(first + starts)
         self.post.append(connection.post.astype(np.int32))
-        self.weight.append(weight)
-        return Stored(Form.SYNAPSES, at, 0, 1.0, 1, self._fan_out(connection))
+        one_each = _one_each(weight, starts)
+        self.weight.append(weight if one_each is None else one_each)
+        form, place = (Form.SYNAPSES, held - first) if one_each is None else (Form.EQUAL, held)
+        return Stored(form, at, *self._fan_out(fan_out), place=place)
 
     def _add_rows(self, connection: Connection, weight: NDArray[np.floating]) -> Stored:
         stride = -(-connection.n_post // _ROW_ELEMENTS) * _ROW_ELEMENTS
@@ -82,7 +90,7 @@ class WeightPools:
         rows[connection.pre, connection.post] = weight
         at = _total(self.rows)
         self.rows.append(rows.ravel())
-        return Stored(Form.ROWS, at, stride, 1.0, 1, self._fan_out(connection))
+        return Stored(Form.ROWS, at, *self._fan_out(connection.fan_out()), stride)
 
     def _add_integers(
         self, connection: Connection, whole: NDArray[np.floating], scale: float
@@ -93,12 +101,25 @@ class WeightPools:
         at = _total(self.integers)
         self.integers.append(rows.ravel())
         row_sums = np.iinfo(np.int16).max // int(np.abs(whole).max())
-        return Stored(Form.INTEGERS, at, stride, scale, row_sums, self._fan_out(connection))
+        fan_out = self._fan_out(connection.fan_out())
+        return Stored(Form.INTEGERS, at, *fan_out, stride, scale, row_sums)
 
-    def _fan_out(self, connection: Connection) -> int:
+    def _fan_out(self, fan_out: NDArray[np.int64]) -> tuple[int, int]:
+        if np.all(fan_out == fan_out[:1]):
+            return -1, int(fan_out[:1].sum())
         at = _total(self.fan_out)
-        self.fan_out.append(connection.fan_out())
-        return at
+        self.fan_out.append(fan_out)
+        return at, 0
+
+
+def _one_each(
+    weight: NDArray[np.floating], starts: NDArray[np.int64]
+) -> NDArray[np.floating] | None:
+    """Return the weight of each presynaptic neuron, None if it has several."""
+    fan_out = np.diff(starts)
+    each = np.zeros(fan_out.size, weight.dtype)
+    each[fan_out > 0] = weight[starts[:-1][fan_out > 0]]
+    return each if np.array_equal(np.repeat(each, fan_out), weight) else None
 
 
 def integer_scale(weight: NDArray[np.floating], n_pre: int) -> float | None:

@@ -1,0 +1,205 @@
+"""The sums of the weights of active neurons, in Numba, for every form in which they are stored.
+
+Each function follows the propagator of the reference engine term by term.
+"""
+
+from typing import Any
+
+from simulators.compiled_kernels import add, clear, compiled, inlined
+from simulators.compiled_layout import (
+    ADDS,
+    ANY,
+    BIAS,
+    CLEAN,
+    FAN_EACH,
+    FAN_OUT,
+    FORM,
+    ONES,
+    OUT,
+    PLACE,
+    ROW_SUMS,
+    SCALING,
+    SCRATCH,
+    SIZE,
+    STRIDE,
+    WEIGHT,
+    X_LIST,
+    Form,
+)
+from simulators.compiled_rows import make_row_sum
+from simulators.compiled_vectors import lanes, load, prefetch, store
+
+_ROWS, _SYNAPSES, _EQUAL = int(Form.ROWS), int(Form.SYNAPSES), int(Form.EQUAL)
+
+_sum_128, _sum_64, _sum_32, _sum_16 = (
+    make_row_sum(width, weighted=False) for width in (128, 64, 32, 16)
+)
+_weigh_128, _weigh_32, _weigh_16 = (make_row_sum(width, weighted=True) for width in (128, 32, 16))
+
+_LINE = 16
+"""Synapses whose places fill a cache line."""
+
+
+@compiled
+def weights(
+    op: Any, memory: Any, coefficients: Any, rows: Any, integers: Any, start: Any, post: Any,
+    weight: Any, fan_out: Any, list_at: Any, count: Any, holds: Any, active: Any, value: Any,
+) -> int:  # fmt: skip
+    """Sum the weights of the active inputs; return how many synapses that took."""
+    source, at = op[X_LIST], op[OUT]
+    begin, number, held, adds = list_at[source], count[source], holds[source], op[ADDS]
+    if op[FORM] >= _SYNAPSES:
+        if not op[CLEAN]:
+            clear(memory, at, op[SIZE])
+        if op[FORM] == _EQUAL:
+            _sum_equal(op, memory, start, post, weight, held, active, value, begin, number)
+        else:
+            _sum_synapses(op, memory, start, post, weight, held, active, value, begin, number)
+    elif held == ANY:
+        to = op[SCRATCH] if adds else at
+        _sum_what_is_there(
+            op, memory, to, rows, integers, coefficients, active, value, begin, number
+        )
+        if adds:
+            add(memory, at, to, op[SIZE])
+    elif op[FORM] == _ROWS:
+        _sum_rows(op, memory, rows, held, active, value, begin, number, adds)
+    elif held == ONES:
+        _sum_integers(op, memory, integers, coefficients, active, value, begin, number, adds)
+    else:
+        for column in range(0, op[STRIDE], 32):
+            _weigh_32(memory, at + column, integers, op[WEIGHT] + column, op[STRIDE],
+                      active, value, begin, number, coefficients[op[SCALING]], adds)  # fmt: skip
+    if op[BIAS] >= 0:
+        bias = op[BIAS]
+        for j in range(0, op[SIZE], lanes(memory)):
+            store(memory, at + j, load(memory, at + j) + load(coefficients, bias + j))
+    if op[FAN_OUT] < 0:
+        return int(number * op[FAN_EACH])
+    events = 0
+    for n in range(begin, begin + number):
+        events += fan_out[op[FAN_OUT] + active[n]]
+    return events
+
+
+@inlined
+def _sum_rows(
+    op: Any, memory: Any, rows: Any, held: int,
+    active: Any, value: Any, begin: int, number: int, adds: int,
+) -> None:  # fmt: skip
+    at, first, stride = op[OUT], op[WEIGHT], op[STRIDE]
+    column = 0
+    if held == ONES:
+        while column + 128 <= stride:
+            _sum_128(memory, at + column, rows, first + column, stride,
+                     active, value, begin, number, 1, adds)  # fmt: skip
+            column += 128
+        if column + 64 <= stride:
+            _sum_64(memory, at + column, rows, first + column, stride,
+                    active, value, begin, number, 1, adds)  # fmt: skip
+            column += 64
+        while column < stride:
+            _sum_16(memory, at + column, rows, first + column, stride,
+                    active, value, begin, number, 1, adds)  # fmt: skip
+            column += 16
+        return
+    while column + 128 <= stride:
+        _weigh_128(memory, at + column, rows, first + column, stride,
+                   active, value, begin, number, 1, adds)  # fmt: skip
+        column += 128
+    while column < stride:
+        _weigh_16(memory, at + column, rows, first + column, stride,
+                  active, value, begin, number, 1, adds)  # fmt: skip
+        column += 16
+
+
+@inlined
+def _sum_integers(
+    op: Any, memory: Any, integers: Any, coefficients: Any,
+    active: Any, value: Any, begin: int, number: int, adds: int,
+) -> None:  # fmt: skip
+    """Sum as many rows at a time as int16 can hold; what they add up to is exact in a float."""
+    first, stride, most = op[WEIGHT], op[STRIDE], op[ROW_SUMS]
+    scale = coefficients[op[SCALING]]
+    # A sum in several parts may not be mixed with what the output holds.
+    apart = adds and number > most
+    to = op[SCRATCH] if apart else op[OUT]
+    more = 0 if apart else adds
+    end = begin + number
+    while True:
+        some = min(end - begin, most)
+        column = 0
+        while column + 128 <= stride:
+            _sum_128(memory, to + column, integers, first + column, stride,
+                     active, value, begin, some, scale, more)  # fmt: skip
+            column += 128
+        while column < stride:
+            _sum_32(memory, to + column, integers, first + column, stride,
+                    active, value, begin, some, scale, more)  # fmt: skip
+            column += 32
+        begin += some
+        more = 1
+        if begin >= end:
+            break
+    if apart:
+        add(memory, op[OUT], to, op[SIZE])
+
+
+@inlined
+def _fetch(start: Any, post: Any, row: int) -> None:
+    """Ask for a row of synapses before it is needed."""
+    for s in range(start[row], start[row + 1], _LINE):
+        prefetch(post, s)
+
+
+@compiled
+def _sum_equal(
+    op: Any, memory: Any, start: Any, post: Any, weight: Any, held: int,
+    active: Any, value: Any, begin: int, number: int,
+) -> None:  # fmt: skip
+    at, first = op[OUT], op[WEIGHT]
+    for n in range(begin, begin + number):
+        pre = first + active[n]
+        w = weight[op[PLACE] + active[n]]
+        if held != ONES:
+            w *= value[n]
+        if n + 1 < begin + number:
+            _fetch(start, post, first + active[n + 1])
+        for s in range(start[pre], start[pre + 1]):
+            memory[at + post[s]] += w
+
+
+@compiled
+def _sum_synapses(
+    op: Any, memory: Any, start: Any, post: Any, weight: Any, held: int,
+    active: Any, value: Any, begin: int, number: int,
+) -> None:  # fmt: skip
+    at, place = op[OUT], op[PLACE]
+    for n in range(begin, begin + number):
+        pre = op[WEIGHT] + active[n]
+        if held == ONES:
+            for s in range(start[pre], start[pre + 1]):
+                memory[at + post[s]] += weight[place + s]
+        else:
+            for s in range(start[pre], start[pre + 1]):
+                memory[at + post[s]] += weight[place + s] * value[n]
+
+
+@compiled
+def _sum_what_is_there(
+    op: Any, memory: Any, at: int, rows: Any, integers: Any, coefficients: Any,
+    active: Any, value: Any, begin: int, number: int,
+) -> None:  # fmt: skip
+    """Sum without the zeros of absent synapses, which times infinity would be NaN."""
+    stride = op[STRIDE]
+    clear(memory, at, op[SIZE])
+    for n in range(begin, begin + number):
+        first = op[WEIGHT] + active[n] * stride
+        for j in range(op[SIZE]):
+            if op[FORM] == _ROWS:
+                w = rows[first + j]
+            else:
+                # An integer of so few bits times a power of two is exact in any float.
+                w = coefficients[op[SCALING]] * integers[first + j]
+            if w != 0:
+                memory[at + j] += w * value[n]
