@@ -16,9 +16,12 @@ from simulators.compiled_layout import (
     BEFORE_INPUT,
     BOUNDED,
     CLEARS,
+    COEFFICIENT,
+    COLUMNS,
     COUNTER,
     CURRENT,
     DECAY_FORM,
+    DECAYS,
     DIRECT,
     FACTOR,
     FIRES,
@@ -31,6 +34,7 @@ from simulators.compiled_layout import (
     MEMBRANE,
     ONES,
     OUT,
+    RULES,
     SAME_STEP,
     SEVERAL,
     SIZE,
@@ -48,17 +52,23 @@ from simulators.compiled_layout import (
 from simulators.compiled_vectors import bits, floor, lanes, load, select, splat, store
 
 
+_LIF, _CUBA = range(2)
+
+_PLAIN = (0, 0, SAME_STEP, 0, 0, 0, 0)
+"""The rules of profile `nir`, constants of a loop in which nothing of the other choices is left."""
+
+
 @inlined
 def _held(op: Any, column: int, coefficients: Any) -> Any:
-    """Return a coefficient as `_at` takes it: its first lanes, its place, whether lanes differ."""
+    """Return a coefficient as `_at` takes it: the first lanes, and where those of others lie."""
     at = op[column]
     return load(coefficients, at), at, op[column + 1]
 
 
 @inlined
-def _at(held: Any, coefficients: Any, n: int) -> Any:
+def _at(held: Any, shared: int, coefficients: Any, n: int) -> Any:
     """Return the coefficients of the lanes from neuron n on."""
-    return load(coefficients, held[1] + n) if held[2] else held[0]
+    return held[0] if shared else load(coefficients, held[1] + n * held[2])
 
 
 @inlined
@@ -107,13 +117,20 @@ def neuron(
     holds: Any, active: Any, value: Any, counters: Any,
 ) -> None:  # fmt: skip
     """Move the synaptic current on, then the membrane; list and count the spikes."""
-    chosen = (rules[0], rules[1], rules[2], rules[3], rules[4], rules[5], rules[6])
-    plain = (0, 0, SAME_STEP, 0, 0, 0, 0)
-    if chosen == plain:
-        # Constants, so that nothing of the other choices is left in this loop.
-        end = _step(op, plain, v_min, coefficients, memory, list_at, active)
+    common = _common(op, rules)
+    if common == _LIF:
+        end = _step(op, _PLAIN, (1, 0, 0, 0, 1, 1, -1, DECAYS), v_min, coefficients, memory,
+                    list_at, active)  # fmt: skip
+    elif common == _CUBA:
+        end = _step(op, _PLAIN, (1, 1, 1, 0, 1, 1, -1, DECAYS), v_min, coefficients, memory,
+                    list_at, active)  # fmt: skip
     else:
-        end = _step(op, chosen, v_min, coefficients, memory, list_at, active)
+        chosen = rules[0], rules[1], rules[2], rules[3], rules[4], rules[5], rules[6]
+        kind = (
+            *(0, int(op[CURRENT] >= 0), op[TAKES], op[DIRECT], op[FIRES]),
+            *(op[SPIKING], op[OUT], op[LEAKS]),
+        )
+        end = _step(op, chosen, kind, v_min, coefficients, memory, list_at, active)
     if op[OUT] >= 0:
         clear_padding(memory, op[OUT], op[SIZE])
     if op[SPIKING]:
@@ -121,14 +138,35 @@ def neuron(
 
 
 @inlined
+def _common(op: Any, rules: Any) -> int:
+    """Return which of the loops with constants fits, or -1."""
+    for rule in range(RULES):
+        if rules[rule] != _PLAIN[rule]:
+            return -1
+    for column in range(COEFFICIENT, COLUMNS, 2):
+        if op[column + 1] != 0:
+            return -1
+    spikes = op[SPIKING] and op[FIRES] and op[OUT] < 0
+    if not spikes or op[LEAKS] != DECAYS or op[DIRECT]:
+        return -1
+    if op[CURRENT] < 0:
+        return _LIF
+    return _CUBA if op[TAKES] else -1
+
+
+@inlined
 def _step(
-    op: Any, rules: Any, v_min: Any, coefficients: Any, memory: Any, list_at: Any, active: Any
-) -> int:
-    """Step all neurons; list what spikes, and return where the list ends."""
-    size, x_at, i_at = op[SIZE], op[X], op[CURRENT]
-    takes, direct, fires, spiking, clears = (
-        *(op[TAKES], op[DIRECT], op[FIRES], op[SPIKING], op[CLEARS]),
-    )
+    op: Any, rules: Any, kind: Any, v_min: Any, coefficients: Any, memory: Any, list_at: Any,
+    active: Any,
+) -> int:  # fmt: skip
+    """Step all neurons; list what spikes, and return where the list ends.
+
+    `rules` are the contract's choices. `kind` is whether all neurons share their coefficients, then
+    has current, TAKES, DIRECT, FIRES, SPIKING, OUT and LEAKS. What of these is constant costs
+    nothing.
+    """
+    size, x_at, i_at, clears = op[SIZE], op[X], op[CURRENT], op[CLEARS]
+    shared, has_current, takes, direct, fires, spiking, out, leaks = kind
     synapse = _held(op, SYNAPSE_1, coefficients), _held(op, SYNAPSE_2, coefficients)
     leak = (
         _held(op, LEAK_1, coefficients),
@@ -136,7 +174,7 @@ def _step(
         _held(op, LEAK_3, coefficients),
     )
     reset = _held(op, THETA, coefficients), _held(op, V_RESET, coefficients)
-    places = op[MEMBRANE], op[OUT], op[LEAKS], spiking
+    places = op[MEMBRANE], out, leaks, spiking, shared
     end = list_at[op[LIST]]
     zero = splat(memory, 0)
     for base in range(0, size, WORD):
@@ -146,10 +184,11 @@ def _step(
             x = load(memory, x_at + n)
             if clears:
                 store(memory, x_at + n, zero)
-            if i_at >= 0:
+            if has_current:
                 i = load(memory, i_at + n)
                 if takes:
-                    one, two = _at(synapse[0], coefficients, n), _at(synapse[1], coefficients, n)
+                    one = _at(synapse[0], shared, coefficients, n)
+                    two = _at(synapse[1], shared, coefficients, n)
                     i = _current(rules, direct, one, two, i, x)
                     store(memory, i_at + n, i)
                 x = i
@@ -168,10 +207,10 @@ def _advance(
     n: int, x: Any,
 ) -> Any:  # fmt: skip
     """Step the membranes of the lanes from neuron n on; return which spike, as bits."""
-    membrane, out, leaks, spiking = places
-    one, two, three = (
-        _at(leak[0], coefficients, n), _at(leak[1], coefficients, n), _at(leak[2], coefficients, n)
-    )  # fmt: skip
+    membrane, out, leaks, spiking, shared = places
+    one = _at(leak[0], shared, coefficients, n)
+    two = _at(leak[1], shared, coefficients, n)
+    three = _at(leak[2], shared, coefficients, n)
     zero, unit = splat(memory, 0), splat(memory, 1)
     v = load(memory, membrane + n)
     if not spiking:
@@ -180,7 +219,8 @@ def _advance(
         store(memory, out + n, v)
         return np.uint64(0)
     timing = rules[TIMING]
-    theta, v_reset = _at(reset[0], coefficients, n), _at(reset[1], coefficients, n)
+    theta = _at(reset[0], shared, coefficients, n)
+    v_reset = _at(reset[1], shared, coefficients, n)
     due = zero
     if timing != SAME_STEP:
         due = _spikes(rules, v, theta, zero, unit)
