@@ -41,6 +41,8 @@ class CompiledEngine:
         self._dtype = np.dtype(plan.contract.arithmetic)
         load_kernels()
         self._lowered = lower(plan)
+        self._input_shapes = input_shapes(plan)
+        self._kept = _Places(plan, self._lowered)
         self._neurons = sum(n.size for n in plan.nodes if isinstance(n.operation, Neuron))
 
     def run(
@@ -51,18 +53,21 @@ class CompiledEngine:
     ) -> Trace:
         """Step the network over the inputs; see `ReferenceEngine.run`."""
         program = self._lowered.program
-        given = given_inputs(input_shapes(self.plan), inputs, self._dtype, program.list_size)
+        given = given_inputs(self._input_shapes, inputs, self._dtype, program.list_size)
         held = self._begin(given.batch, state)
-        kept = _Kept(self.plan, self._lowered, record, given)
+        kept = _Kept(self._kept, record, given)
         counters = np.zeros((given.batch, program.counters), np.int64)
         events = np.zeros(given.batch, np.int64)
         list_at = program.list_at + given.end
+        holds = np.zeros(list_at.size, np.int64)
+        holds[: given.holds.size] = given.holds
         run(
             *(program.operations, program.parts, program.rings, program.rules, program.v_min),
             *(program.coefficients, program.rows, program.integers),
-            *(program.start, program.post, program.weight, program.fan_out, program.delays),
+            *(program.start, program.near, program.post, program.weight, program.fan_out),
+            program.delays,
             *(kept.records, 0, given.batch, given.steps),
-            *(given.rows, given.holds, list_at, given.active, given.value),
+            *(given.rows, list_at, np.zeros_like(holds), holds, given.active, given.value),
             *(aligned_copy(program.initial), held, kept.floats, kept.counts, counters, events),
         )
         spikes = {name: counters[:, n] for name, n in self._lowered.counters.items()}
@@ -91,42 +96,57 @@ class CompiledEngine:
         return values.reshape(len(held), entry.depth, width)[:, :, : entry.size]
 
 
+class _Places:
+    """Where what a run can keep lies: the outputs, and what can be recorded."""
+
+    def __init__(self, plan: Plan, lowered: Lowered) -> None:
+        self.plan = plan
+        self.dtype = lowered.program.initial.dtype
+        self.shapes = {node.name: node.shape for node in plan.nodes}
+        self.outputs = {node.name: lowered.outputs[node.name] for node in plan.of_kind("Output")}
+        self._lowered = lowered
+
+    def recorded(self, record: Collection[str]) -> dict[str, tuple[int, int]]:
+        """Return `NODE.quantity` → place and list of what is to be recorded."""
+        if not record:
+            return {}
+        lowered = self._lowered
+        return {
+            f"{name}.{what}": lowered.outputs[name]
+            if what == "spikes"
+            else (lowered.fields[f"{name}.{what}"].at, -1)
+            for name, what, _ in checked_record(self.plan, record)
+        }
+
+
 class _Kept:
     """What a run keeps of every step: the activity of Output nodes, and what is recorded."""
 
-    def __init__(self, plan: Plan, lowered: Lowered, record: Collection[str], given: Given) -> None:
+    def __init__(self, places: _Places, record: Collection[str], given: Given) -> None:
         self._lead = given.batch, given.steps
         self._rows: list[tuple[int, int, int, bool, int]] = []
         self._ends = {False: 0, True: 0}
-        shapes = {node.name: node.shape for node in plan.nodes}
-        places = {
-            node.name: self._keep(*lowered.outputs[node.name], node.size)
-            for node in plan.of_kind("Output")
+        shapes = places.shapes
+        outputs = {name: self._keep(*place, shapes[name]) for name, place in places.outputs.items()}
+        recorded = {
+            key: self._keep(*place, shapes[key.rsplit(".", 1)[0]], counts=key.endswith(".spikes"))
+            for key, place in places.recorded(record).items()
         }
-        recorded = {}
-        for name, quantity, size in checked_record(plan, record):
-            key = f"{name}.{quantity}"
-            spikes = quantity == "spikes"
-            place = lowered.outputs[name] if spikes else (lowered.fields[key].at, -1)
-            recorded[key] = self._keep(*place, size, counts=spikes)
         self.records = np.array(self._rows, np.int64).reshape(-1, RECORD_COLUMNS)
         # What comes from a list is written where it is not zero only.
-        self.floats = np.zeros(self._ends[False], lowered.program.initial.dtype)
+        self.floats = np.zeros(self._ends[False], places.dtype)
         self.counts = np.zeros(self._ends[True], np.int32)
-        self.outputs = {name: self._view(*place, shapes[name]) for name, place in places.items()}
-        self.recorded = {
-            key: self._view(*place, shapes[key.rsplit(".", 1)[0]])
-            for key, place in recorded.items()
-        }
+        self.outputs = {name: self._view(*kept) for name, kept in outputs.items()}
+        self.recorded = {key: self._view(*kept) for key, kept in recorded.items()}
 
     def _keep(
-        self, begin: int, listed: int, size: int, *, counts: bool = False
-    ) -> tuple[int, bool]:
+        self, begin: int, listed: int, shape: tuple[int, ...], *, counts: bool = False
+    ) -> tuple[int, bool, tuple[int, ...]]:
         """Record a place of the memory, or a list; return where the record goes."""
-        to = self._ends[counts]
+        to, size = self._ends[counts], math.prod(shape)
         self._rows.append((begin, size, to, counts, listed))
         self._ends[counts] += math.prod(self._lead) * size
-        return to, counts
+        return to, counts, shape
 
     def _view(self, at: int, counts: bool, shape: tuple[int, ...]) -> NDArray[Any]:
         pool: NDArray[Any] = self.counts if counts else self.floats

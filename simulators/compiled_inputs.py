@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from fusion.errors import InvalidInput
 from fusion.sparse_raster import SparseRaster
-from simulators.compiled_kernels import compiled, what_it_holds
+from simulators.compiled_kernels import AT_ONCE, compiled, note_active, what_it_holds, within
 from simulators.compiled_layout import FINITE, ONES, WORD
-from simulators.compiled_vectors import count_bits, lowest_bit, nonzero_word, pointer_to
+from simulators.compiled_vectors import count_bits, nonzero_word, pointer_to
 from simulators.operations import Shape
 from simulators.trace import FloatArray, Raster, finite_floats, fitting_rasters
 
@@ -60,38 +60,34 @@ def list_raster(raster: Any, rows: Any, active: Any, value: Any, at: int) -> int
     Args:
         raster: flat [rows · lines].
         rows: int64 [rows + 1], written: where each row's lines begin.
-        active: int32, written from `at` on.
+        active: int32, written from `at` on, with room for `AT_ONCE` more.
         value: float, written likewise.
         at: where to begin.
     """
     size = raster.size // max(1, rows.size - 1)
-    whole = raster.size // WORD * WORD
-    elements = pointer_to(raster)
-    row, ends = 0, size
-    rows[0] = at
+    elements, listed, activity = pointer_to(raster), pointer_to(active), pointer_to(value)
     holds = ONES
-    for base in range(0, raster.size, WORD):
-        word = np.uint64(0)
-        if base < whole:
-            word = nonzero_word(elements, base)
-        else:
-            for n in range(base, raster.size):
-                word |= np.uint64(raster[n] != 0) << np.uint64(n - base)
-        while word != np.uint64(0):
-            flat = base + lowest_bit(word)
-            word &= word - np.uint64(1)
-            while flat >= ends:
-                row += 1
-                rows[row] = at
-                ends += size
-            rounded = value.dtype.type(raster[flat])
-            if rounded != 0:
-                active[at] = flat - (ends - size)
-                value[at] = rounded
+    for row in range(rows.size - 1):
+        rows[row] = at
+        first = row * size
+        end = at
+        for base in range(0, size, WORD):
+            word = np.uint64(0)
+            if first + base + WORD <= raster.size:
+                word = within(nonzero_word(elements, first + base), size - base)
+            else:
+                for n in range(base, size):
+                    word |= np.uint64(raster[first + n] != 0) << np.uint64(n - base)
+            end = note_active(word, base, listed, end)
+        for n in range(at, end):
+            line = listed[n]
+            rounded = value.dtype.type(elements[first + line])
+            listed[at] = line
+            activity[at] = rounded
+            if rounded != 1:
                 holds = max(holds, what_it_holds(rounded))
-                at += 1
-    for n in range(row + 1, rows.size):
-        rows[n] = at
+            at += rounded != 0
+    rows[rows.size - 1] = at
     return holds
 
 
@@ -142,8 +138,7 @@ def given_inputs(
     batch, steps = next(iter(checked.values())).shape[:2]
     flat = {name: _flat(raster, dtype) for name, raster in checked.items()}
     end = sum(_capacity(raster) for raster in flat.values())
-    active, value = np.empty(end + room, np.int32), np.empty(end + room, dtype)
-    active[end:] = 0
+    active, value = np.empty(end + room + AT_ONCE, np.int32), np.empty(end + room, dtype)
     rows = np.empty((len(flat), batch * steps + 1), np.int64)
     holds = np.empty(len(flat), np.int64)
     at = 0
@@ -160,6 +155,8 @@ def given_inputs(
         if holds[number] not in (ONES, FINITE):
             _refuse(name, checked[name], dtype)
         at = int(rows[number, -1])
+    # Rows of weights are asked for before they are known to be needed: of neuron 0, then.
+    active[at:] = 0
     return Given(batch, steps, rows, holds, active, value, end)
 
 

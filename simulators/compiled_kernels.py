@@ -56,7 +56,7 @@ def inlined(function: Callable[..., Any]) -> Any:
 
 
 @inlined
-def note_active(word: Any, base: int, active: Any, at: int) -> int:
+def note_active(word: Any, base: int, active: Any, at: int) -> Any:
     """Append the set bits of a word to a list and return its new end.
 
     Always some at a time: how many bits are set is hard to predict, how often there are more than
@@ -69,6 +69,12 @@ def note_active(word: Any, base: int, active: Any, at: int) -> int:
             word &= word - np.uint64(1)
         at += AT_ONCE
     return end
+
+
+@inlined
+def within(word: Any, size: int) -> Any:
+    """Return the bits of a word that stand for the first `size` elements."""
+    return word if size >= WORD else word & ((np.uint64(1) << np.uint64(size)) - np.uint64(1))
 
 
 @inlined

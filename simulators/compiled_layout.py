@@ -66,11 +66,13 @@ _own = next(_column)
 FIRST, PARTS = _own + 1, _own + 2
 # WEIGHTS. ADDS: whether to add to what the output holds, CLEAN: whether it holds zeros already.
 # WEIGHT is an offset into the pool of the form, of synapses into `start`; PLACE what their weights'
-# offsets differ by. FAN_OUT is an offset into `fan_out`, -1 where all have FAN_EACH. ROW_SUMS is as
-# many rows as int16 can add up, SCRATCH room for a sum of its own.
-ADDS, FORM, WEIGHT, PLACE, STRIDE, FAN_OUT, FAN_EACH, BIAS, SCALING, ROW_SUMS, SCRATCH, CLEAN = (
-    range(_own, _own + 12)
+# offsets differ by, NARROW whether their targets are in `near`. FAN_OUT is an offset into
+# `fan_out`, -1 where all have FAN_EACH. ROW_SUMS is as many rows as int16 can add up, SCRATCH room
+# for a sum of its own.
+ADDS, FORM, WEIGHT, PLACE, NARROW, STRIDE, FAN_OUT, FAN_EACH, BIAS, SCALING, ROW_SUMS = range(
+    _own, _own + 11
 )
+SCRATCH, CLEAN = range(_own + 11, _own + 13)
 # SCALE, THRESHOLD: an offset into `coefficients`.
 FACTOR = _own
 # DELAY, PUSH: a ring of DEPTH slots in the memory; STEPS an offset into `delays`.
@@ -147,7 +149,8 @@ class Program:
         rows: dense weights, float.
         integers: dense weights, int8.
         start: where the synapses of each presynaptic neuron start.
-        post: postsynaptic neuron of each synapse.
+        near: postsynaptic neuron of each synapse, where 16 bits hold all of a connection.
+        post: the same of other connections.
         weight: weight of each synapse, or of all synapses of a presynaptic neuron.
         fan_out: synapses of each presynaptic neuron.
         delays: steps of `Delay` nodes.
@@ -167,6 +170,7 @@ class Program:
     rows: NDArray[np.floating]
     integers: NDArray[np.int8]
     start: NDArray[np.int64]
+    near: NDArray[np.uint16]
     post: NDArray[np.int32]
     weight: NDArray[np.floating]
     fan_out: NDArray[np.int64]

@@ -3,7 +3,8 @@
 Everything that a run can call is loaded once a process, and nothing is compiled after that. Numba's
 own cache trusts what it finds; a damaged file would stop the process. So each set of kernels has a
 folder, named by all that decides its code, which appears whole or not at all and is used only while
-the checksums of its files are right.
+the checksums of its files are right. Neither where the sources lie nor when they were written
+matters, so a set may be made while an image is built, beside the code.
 """
 
 import hashlib
@@ -21,6 +22,8 @@ from typing import Any
 
 import llvmlite
 import numba
+import numpy as np
+from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.registry import cpu_target
 from numba.core.types import (
     Array,
@@ -31,6 +34,7 @@ from numba.core.types import (
     int32,
     int64,
     uint8,
+    uint16,
     uint32,
     void,
 )
@@ -45,7 +49,9 @@ from simulators.compiled_run import run
 _CHECKSUMS = "checksums.json"
 _KEPT_SETS = 4
 
-_config: Any = numba.config  # its entries are set at import
+BESIDE_CODE = Path(__file__).parent / "machine_code"
+"""Sets for everyone who uses this installation, trusted as its sources are."""
+
 _log = logging.getLogger(__name__)
 _lock = Lock()
 _loaded = False
@@ -64,15 +70,33 @@ def load_kernels(cache_dir: Path | None = None) -> None:
     with _lock:
         if _loaded:
             return
-        base = private_folder(cache_dir, "compiled")
-        if base is None:
-            _compile_all()
-        else:
+        shipped = BESIDE_CODE / kernels_key()
+        if intact(shipped):
+            _compile_all(shipped)
+        elif (base := private_folder(cache_dir, "compiled")) is not None:
             _load_or_compile(base)
+        else:
+            _compile_all()
         for kernel, _ in kernels():
             kernel.disable_compile()
         use_machine_code(compiled_events)
         _loaded = True
+
+
+def keep_beside_code() -> Path:
+    """Compile every kernel, where that is not done yet, into a folder beside the code.
+
+    Raises:
+        OSError: if it cannot be written there.
+    """
+    folder = BESIDE_CODE / kernels_key()
+    BESIDE_CODE.mkdir(exist_ok=True)
+    with _alone(BESIDE_CODE):
+        if not intact(folder):
+            _make(BESIDE_CODE, folder)
+    if not intact(folder):
+        raise OSError(f"compiled code could not be kept in {folder}")
+    return folder
 
 
 def _load_or_compile(base: Path) -> None:
@@ -109,32 +133,55 @@ def _compile_all(folder: Path | None = None) -> None:
         OSError: if compiled code could not be written; all kernels can be called nevertheless.
     """
     unwritten: OSError | None = None
-    before = _config.CACHE_DIR
-    try:
-        for kernel, signatures in kernels():
-            if folder is not None:
-                _config.CACHE_DIR = str(folder)
-                kernel.enable_caching()
-            for signature in signatures:
-                try:
-                    kernel.compile(signature)
-                except OSError as error:  # it is compiled, only its file could not be written
-                    unwritten = error
-    finally:
-        _config.CACHE_DIR = before
+    for kernel, signatures in kernels():
+        if folder is not None:
+            kernel._cache = _cache_in(folder)(kernel.py_func)
+        for signature in signatures:
+            try:
+                kernel.compile(signature)
+            except OSError as error:  # it is compiled, only its file could not be written
+                unwritten = error
     if unwritten is not None:
         raise unwritten
 
 
+def _cache_in(folder: Path) -> Any:
+    """Return a class of Numba's caches that keeps everything in one folder, whose name says all."""
+
+    class InFolder:
+        @classmethod
+        def from_function(cls, *_: Any) -> "InFolder":
+            return cls()
+
+        def get_cache_path(self) -> str:
+            return str(folder)
+
+        def ensure_cache_path(self) -> None:
+            folder.mkdir(exist_ok=True)
+
+        def get_source_stamp(self) -> str:
+            return ""
+
+        def get_disambiguator(self) -> str:
+            return ""
+
+    class Implementation(CompileResultCacheImpl):  # type: ignore[misc]  # Numba is untyped
+        _locator_classes = (InFolder,)
+
+    class Cache(FunctionCache):  # type: ignore[misc]
+        _impl_class = Implementation
+
+    return Cache
+
+
 def kernels_key() -> str:
     """Return a name for everything that decides the kernels' code: sources, versions, the CPU."""
-    sources = [
-        (path.name, str(path.parent), path.stat().st_mtime_ns, path.stat().st_size)
-        for path in sorted(Path(__file__).parent.glob("compiled_*.py"))
-    ]
+    sources = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("compiled_*.py")):
+        sources.update(repr((path.name, path.read_bytes())).encode())
     cpu = cpu_target.target_context.codegen().magic_tuple()
-    versions = numba.__version__, llvmlite.__version__, platform.python_version()
-    text = repr((sources, cpu, versions, platform.python_implementation()))
+    versions = numba.__version__, llvmlite.__version__, np.__version__, platform.python_version()
+    text = repr((sources.hexdigest(), cpu, versions, platform.python_implementation()))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -207,9 +254,9 @@ def _run_signature(real: Any) -> Any:
     bytes_, indices = Array(numba.types.int8, 1, "C"), Array(int32, 1, "C")
     return void(
         *(table, table, table, numbers, real, reals, reals, bytes_),
-        *(numbers, indices, reals, numbers, numbers),
+        *(numbers, Array(uint16, 1, "C"), indices, reals, numbers, numbers),
         *(table, int64, int64, int64),
-        *(table, numbers, numbers, indices, reals),
+        *(table, numbers, numbers, numbers, indices, reals),
         *(reals, state, reals, indices, table, numbers),
     )
 

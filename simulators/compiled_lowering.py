@@ -7,33 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulators import compiled_layout as lay
-from simulators.compiled_kernels import AT_ONCE
-from simulators.compiled_layout import Form, Kind, Program, aligned, padded
+from simulators.compiled_layout import Form, Kind, Program, padded
+from simulators.compiled_memory import Memory, StateField, line_between
 from simulators.compiled_parameters import Coefficients, coefficients_of, leaks_of, rules_of
-from simulators.compiled_rows import PREFETCHED
 from simulators.compiled_weights import WeightPools, pooled
 from simulators.draft import Source
 from simulators.neurons import Neuron, cast
 from simulators.operations import Delaying, Passing, Scaling, Thresholding, Weights
 from simulators.plan import Plan, PlanNode
-
-
-@dataclass(frozen=True, slots=True)
-class StateField:
-    """One entry of the state: its place in the memory, its size, its first values.
-
-    `depth` is the number of steps of a delay line, None for a membrane or a current.
-    """
-
-    at: int
-    size: int
-    depth: int | None
-    initial: NDArray[np.floating] | None = None
-
-    @property
-    def width(self) -> int:
-        """Elements that it takes."""
-        return padded(self.size) * (1 if self.depth is None else self.depth)
 
 
 @dataclass(slots=True)
@@ -84,24 +65,21 @@ class _Lowering:
         self.dtype = np.dtype(plan.contract.arithmetic)
         self.nodes = {node.name: node for node in plan.nodes}
         self.uses = Counter(source.node for node in plan.nodes for source in node.sources)
-        self.fields: dict[str, StateField] = {}
-        self.room = 0
+        self.memory = Memory(plan)
+        self.fields = self.memory.fields
         self.operations: list[NDArray[np.int64]] = []
         self.parts: list[tuple[int, int]] = []
         self.outputs: dict[str, _Output] = {}
         self.line_lists: dict[str, int] = {}
-        self.list_at: list[int] = []
-        self.list_end = 0
         self.counters: dict[str, int] = {}
         self.coefficients = Coefficients(self.dtype)
         self.delays: list[NDArray[np.int64]] = []
         self.weights = WeightPools(self.dtype)
 
     def lower(self) -> Lowered:
-        self._lay_out_state()
-        state_width = self.room
+        state_width = self.memory.room
         for node in self.plan.of_kind("Input"):
-            self.outputs[node.name] = _Output(node.size, listed=self._new_list(0))
+            self.outputs[node.name] = _Output(node.size, listed=self.memory.new_list(0))
         for node in self.plan.nodes:
             if node.kind != "Input":
                 self._lower_node(node)
@@ -112,36 +90,9 @@ class _Lowering:
             if output.waiting is not None:
                 self._dense(output)
         self._push_lines()
-        memory = aligned(self.room, self.dtype)
-        for entry in self.fields.values():
-            if entry.initial is not None:
-                memory[entry.at : entry.at + entry.size] = entry.initial
         places = {name: _place(out) for name, out in self.outputs.items()}
-        program = self._program(memory, state_width)
+        program = self._program(state_width)
         return Lowered(program, self.fields, places, self.counters)
-
-    def _lay_out_state(self) -> None:
-        """Give every entry of the state a place, in the reference engine's order."""
-        for node in self.plan.nodes:
-            if isinstance(node.operation, Neuron):
-                initial = node.operation.initial_v.astype(self.dtype)
-                self._add_field(f"{node.name}.v", node.size, None, initial)
-                if node.operation.synapse is not None:
-                    self._add_field(f"{node.name}.i", node.size, None)
-            elif isinstance(node.operation, Delaying):
-                depth = int(node.operation.steps.max(initial=0))
-                self._add_field(f"{node.name}.line", node.size, depth)
-        for node in self.plan.nodes:
-            for source in node.sources:
-                if source.delay_steps:
-                    size = self.nodes[source.node].size
-                    self._add_field(_line(source, node), size, source.delay_steps)
-
-    def _add_field(
-        self, key: str, size: int, depth: int | None, initial: NDArray[np.floating] | None = None
-    ) -> None:
-        self.fields[key] = StateField(self.room, size, depth, initial)
-        self.room += self.fields[key].width
 
     def _late(self, node: PlanNode) -> bool:
         operation = node.operation
@@ -171,7 +122,7 @@ class _Lowering:
 
     def _operation(self, kind: Kind, node: PlanNode, columns: dict[int, int]) -> None:
         """Append an operation with an output of its own."""
-        out = _Output(node.size, self._new_room(node.size), columns.get(lay.LIST))
+        out = _Output(node.size, self.memory.new_room(node.size), columns.get(lay.LIST))
         assert out.at is not None
         self._append(kind, node.size, columns | {lay.OUT: out.at})
         self.outputs[node.name] = out
@@ -183,19 +134,9 @@ class _Lowering:
             row[column] = value
         self.operations.append(row)
 
-    def _new_room(self, size: int) -> int:
-        at = self.room
-        self.room += padded(size)
-        return at
-
-    def _new_list(self, size: int) -> int:
-        self.list_at.append(self.list_end)
-        self.list_end += padded(size) + max(PREFETCHED, AT_ONCE)
-        return len(self.list_at) - 1
-
     def _spiking(self, node: PlanNode) -> dict[int, int]:
         self.counters[node.name] = len(self.counters)
-        listed = self._new_list(node.size)
+        listed = self.memory.new_list(node.size)
         return {lay.LIST: listed, lay.COUNTER: self.counters[node.name]}
 
     def _input(self, node: PlanNode) -> _Output:
@@ -205,8 +146,8 @@ class _Lowering:
             if not source.delay_steps:
                 return self.outputs[source.node]
             if source.delay_steps == 1 and self._lists(source.node):
-                listed = self._new_list(self.nodes[source.node].size)
-                self.line_lists[_line(source, node)] = listed
+                listed = self.memory.new_list(self.nodes[source.node].size)
+                self.line_lists[line_between(source, node)] = listed
                 return _Output(self.nodes[source.node].size, listed=listed, kept=False)
         return self._sum(node)
 
@@ -221,7 +162,7 @@ class _Lowering:
     def _sum(self, node: PlanNode) -> _Output:
         """Add a node's sources in their order; weights that nobody else reads add themselves."""
         size = self.nodes[node.sources[0].node].size
-        at = self._new_room(size)
+        at = self.memory.new_room(size)
         for number, source in enumerate(node.sources):
             adds = {lay.OUT: at, lay.ADDS: int(number > 0)}
             waiting = self._waiting(source)
@@ -229,7 +170,7 @@ class _Lowering:
                 self._emit(self.outputs[source.node], adds)
                 continue
             if source.delay_steps:
-                part = self.fields[_line(source, node)].at, source.delay_steps
+                part = self.fields[line_between(source, node)].at, source.delay_steps
             else:
                 part = self._dense(self.outputs[source.node]), 0
             columns = {lay.FIRST: len(self.parts), lay.PARTS: 1}
@@ -247,17 +188,17 @@ class _Lowering:
     def _emit(self, output: _Output, to: dict[int, int]) -> None:
         """Append the sum of weights that an output waits for."""
         assert output.waiting is not None
-        columns = output.waiting | {lay.SCRATCH: self._new_room(output.size)} | to
+        columns = output.waiting | {lay.SCRATCH: self.memory.new_room(output.size)} | to
         output.at, output.waiting = to[lay.OUT], None
         self._append(Kind.WEIGHTS, output.size, columns)
 
     def _dense(self, output: _Output) -> int:
         """Return where an output lies in the memory, after bringing it there."""
         if output.waiting is not None:
-            self._emit(output, {lay.OUT: self._new_room(output.size)})
+            self._emit(output, {lay.OUT: self.memory.new_room(output.size)})
         if output.at is None:
             assert output.listed is not None
-            output.at = self._new_room(output.size)
+            output.at = self.memory.new_room(output.size)
             columns = {lay.OUT: output.at, lay.X_LIST: output.listed}
             self._append(Kind.SPREAD, output.size, columns)
         assert output.at is not None
@@ -267,7 +208,7 @@ class _Lowering:
         """Return the list of what is active in an output, after making it."""
         if output.listed is None:
             at = self._dense(output)
-            output.listed = self._new_list(output.size)
+            output.listed = self.memory.new_list(output.size)
             self._append(Kind.SCAN, output.size, {lay.X: at, lay.LIST: output.listed})
         return output.listed
 
@@ -279,6 +220,7 @@ class _Lowering:
             lay.FORM: stored.form,
             lay.WEIGHT: stored.at,
             lay.PLACE: stored.place,
+            lay.NARROW: int(stored.narrow),
             lay.STRIDE: stored.stride,
             lay.FAN_OUT: stored.fan_out,
             lay.FAN_EACH: stored.fan_each,
@@ -317,7 +259,7 @@ class _Lowering:
         waiting = self._waiting(node.sources[0]) if len(node.sources) == 1 else None
         clears = waiting is not None and waiting[lay.FORM] >= Form.SYNAPSES
         if waiting is not None and clears and waiting[lay.BIAS] < 0:
-            self._emit(given, {lay.OUT: self._new_room(given.size), lay.CLEAN: 1})
+            self._emit(given, {lay.OUT: self.memory.new_room(given.size), lay.CLEAN: 1})
         else:
             clears = False
         return {lay.X: self._dense(given), lay.CLEARS: int(clears)}
@@ -349,7 +291,7 @@ class _Lowering:
     def _push_lines(self) -> None:
         """Put what is delayed into its lines, after bringing to the memory what has to be there."""
         late = [
-            (_line(source, node), source, self.outputs[source.node])
+            (line_between(source, node), source, self.outputs[source.node])
             for node in self.plan.nodes
             for source in node.sources
             if source.delay_steps
@@ -364,7 +306,7 @@ class _Lowering:
                 columns = {lay.OUT: places[key], lay.RING: ring.at, lay.DEPTH: source.delay_steps}
                 self._append(Kind.PUSH, ring.size, columns)
 
-    def _program(self, memory: NDArray[np.floating], state_width: int) -> Program:
+    def _program(self, state_width: int) -> Program:
         weights = self.weights
         rings = [
             (entry.at, entry.depth, padded(entry.size), self.line_lists.get(key, -1))
@@ -382,21 +324,17 @@ class _Lowering:
             rows=pooled(weights.rows, self.dtype),
             integers=pooled(weights.integers, np.int8),
             start=pooled(weights.start, np.int64),
+            near=pooled(weights.near, np.uint16),
             post=pooled(weights.post, np.int32),
             weight=pooled(weights.weight, self.dtype),
             fan_out=pooled(weights.fan_out, np.int64),
             delays=pooled(self.delays, np.int64),
-            list_at=np.array(self.list_at, np.int64),
-            list_size=self.list_end,
-            initial=memory,
+            list_at=np.array(self.memory.list_at, np.int64),
+            list_size=self.memory.list_end,
+            initial=self.memory.initial(self.dtype),
             state_width=state_width,
             counters=len(self.counters),
         )
-
-
-def _line(source: Source, node: PlanNode) -> str:
-    """Return the state's key of the delay line between two nodes."""
-    return f"{source.node}->{node.name}.line"
 
 
 def _place(output: _Output) -> tuple[int, int]:

@@ -7,7 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from simulators.compiled_kernels import clear_padding, compiled, inlined, note_active, what_it_holds
+from simulators.compiled_kernels import (
+    clear_padding,
+    compiled,
+    inlined,
+    note_active,
+    what_it_holds,
+    within,
+)
 from simulators.compiled_layout import (
     ADD_FIRST,
     ADDS_INPUT,
@@ -50,7 +57,6 @@ from simulators.compiled_layout import (
     X,
 )
 from simulators.compiled_vectors import bits, floor, lanes, load, select, splat, store
-
 
 _LIF, _CUBA = range(2)
 
@@ -158,7 +164,7 @@ def _common(op: Any, rules: Any) -> int:
 def _step(
     op: Any, rules: Any, kind: Any, v_min: Any, coefficients: Any, memory: Any, list_at: Any,
     active: Any,
-) -> int:  # fmt: skip
+) -> Any:  # fmt: skip
     """Step all neurons; list what spikes, and return where the list ends.
 
     `rules` are the contract's choices. `kind` is whether all neurons share their coefficients, then
@@ -197,7 +203,7 @@ def _step(
                     places, rules, v_min, leak, reset, coefficients, memory, n, x
                 ) << np.uint64(j)
         if spiking:
-            end = note_active(_within(word, size - base), base, active, end)
+            end = note_active(within(word, size - base), base, active, end)
     return end
 
 
@@ -247,12 +253,6 @@ def _bounded(rules: Any, v_min: Any, memory: Any, v: Any) -> Any:
 
 
 @inlined
-def _within(word: Any, size: int) -> Any:
-    """Return the bits of a word that lie within a population."""
-    return word if size >= WORD else word & ((np.uint64(1) << np.uint64(size)) - np.uint64(1))
-
-
-@inlined
 def _note_spikes(
     op: Any, rules: Any, memory: Any, end: int, list_at: Any, count: Any, holds: Any,
     active: Any, value: Any, counters: Any,
@@ -287,7 +287,7 @@ def threshold(
             crossed = x >= theta if rules[AT_THRESHOLD] else x > theta
             store(memory, op[OUT] + n, select(crossed, one, zero))
             word |= bits(crossed) << np.uint64(j)
-        end = note_active(_within(word, op[SIZE] - base), base, active, end)
+        end = note_active(within(word, op[SIZE] - base), base, active, end)
     clear_padding(memory, op[OUT], op[SIZE])
     count[target] = end - list_at[target]
     holds[target] = ONES

@@ -47,6 +47,7 @@ class Coefficients:
 
 
 def leaks_of(neuron: Neuron) -> int:
+    """Return how a membrane leaks."""
     if neuron.leak is None:
         return lay.KEEPS
     return lay.ADDS_INPUT if neuron.direct and neuron.synapse is None else lay.DECAYS

@@ -52,9 +52,10 @@ _SPREAD, _GATHER, _SCAN, _WEIGHTS, _SCALE, _THRESHOLD, _DELAY, _NEURON, _PUSH = 
 @compiled
 def run(
     operations: Any, parts: Any, rings: Any, rules: Any, v_min: Any, coefficients: Any,
-    rows: Any, integers: Any, start: Any, post: Any, weight: Any, fan_out: Any, delays: Any,
+    rows: Any, integers: Any, start: Any, near: Any, post: Any, weight: Any, fan_out: Any,
+    delays: Any,
     records: Any, first: int, last: int, steps: int,
-    given: Any, holds_given: Any, list_at: Any, active: Any, value: Any,
+    given: Any, list_at: Any, count: Any, holds: Any, active: Any, value: Any,
     memory: Any, state: Any, floats: Any, counts: Any, counters: Any, events: Any,
 ) -> None:  # fmt: skip
     """Step the samples from `first` up to `last`.
@@ -66,8 +67,9 @@ def run(
         last: sample behind the last one.
         steps: time steps.
         given: int64 [inputs, batch · steps + 1], where each step's active lines lie in `active`.
-        holds_given: int64 [inputs], what the activity of each input is.
-        list_at: where in `active` the list of every node lies; the inputs' come first.
+        list_at: int64, where in `active` the list of every node lies; the inputs' come first.
+        count: int64 beside `list_at`, how many elements are listed.
+        holds: int64 beside `list_at`, what their activity is; that of the inputs is given.
         active: int32, the inputs' active lines, then room for the nodes' lists.
         value: the activity beside `active`.
         memory: room for one sample.
@@ -79,30 +81,26 @@ def run(
         events: int64 [batch], synaptic events.
     """
     inputs, nodes = given.shape[0], operations.shape[0]
-    lists = list_at.size
     kept, lines, width = records.shape[0], rings.shape[0], state.shape[1]
     spiking = counters.shape[1]
-    count_of, holds_of = np.zeros(lists, np.int64), np.zeros(lists, np.int64)
-    holds_of[:inputs] = holds_given
-    count, holds = pointer_to(count_of), pointer_to(holds_of)
     _run(
         *(pointer_to(operations), nodes, pointer_to(parts), pointer_to(rings), lines),
         *(pointer_to(rules), v_min, pointer_to(coefficients), pointer_to(rows)),
-        *(pointer_to(integers), pointer_to(start), pointer_to(post), pointer_to(weight)),
-        *(pointer_to(fan_out), pointer_to(delays), pointer_to(records), kept),
-        *(first, last, steps, pointer_to(given), inputs, given.shape[1]),
-        *(pointer_to(list_at), count, holds, pointer_to(active), pointer_to(value)),
+        *(pointer_to(integers), pointer_to(start), pointer_to(near), pointer_to(post)),
+        *(pointer_to(weight), pointer_to(fan_out), pointer_to(delays)),
+        *(pointer_to(records), kept, first, last, steps),
+        *(pointer_to(given), inputs, given.shape[1]),
+        *(pointer_to(list_at), pointer_to(count), pointer_to(holds)),
+        *(pointer_to(active), pointer_to(value)),
         *(pointer_to(memory), pointer_to(state), width, pointer_to(floats), pointer_to(counts)),
         *(pointer_to(counters), spiking, pointer_to(events)),
     )
-    # The pointers do not keep these two alive.
-    holds_of[0] = count_of[0]
 
 
 @compiled
 def _run(
     operations: Any, nodes: int, parts: Any, rings: Any, lines: int, rules: Any, v_min: Any,
-    coefficients: Any, rows: Any, integers: Any, start: Any, post: Any, weight: Any,
+    coefficients: Any, rows: Any, integers: Any, start: Any, near: Any, post: Any, weight: Any,
     fan_out: Any, delays: Any, records: Any, kept: int,
     first: int, last: int, steps: int, given: Any, inputs: int, given_width: int,
     list_at: Any, count: Any, holds: Any, active: Any, value: Any,
@@ -125,8 +123,9 @@ def _run(
             for number in range(nodes):
                 op = behind(operations, number * COLUMNS)
                 if op[KIND] == _WEIGHTS:
-                    total += weights(op, memory, coefficients, rows, integers, start, post, weight,
-                                     fan_out, list_at, count, holds, active, value)  # fmt: skip
+                    total += weights(op, memory, coefficients, rows, integers, start, near, post,
+                                     weight, fan_out, list_at, count, holds, active,
+                                     value)  # fmt: skip
                 elif op[KIND] == _NEURON:
                     neuron(op, rules, v_min, coefficients, memory, list_at, count, holds,
                            active, value, spikes)  # fmt: skip

@@ -14,6 +14,7 @@ from simulators.compiled_layout import (
     FAN_EACH,
     FAN_OUT,
     FORM,
+    NARROW,
     ONES,
     OUT,
     PLACE,
@@ -37,31 +38,24 @@ _sum_128, _sum_64, _sum_32, _sum_16 = (
 _weigh_128, _weigh_32, _weigh_16 = (make_row_sum(width, weighted=True) for width in (128, 32, 16))
 
 _LINE = 16
-"""Synapses whose places fill a cache line."""
+"""Synapses whose targets fit a cache line."""
 
 
 @compiled
 def weights(
-    op: Any, memory: Any, coefficients: Any, rows: Any, integers: Any, start: Any, post: Any,
-    weight: Any, fan_out: Any, list_at: Any, count: Any, holds: Any, active: Any, value: Any,
-) -> int:  # fmt: skip
+    op: Any, memory: Any, coefficients: Any, rows: Any, integers: Any, start: Any, near: Any,
+    post: Any, weight: Any, fan_out: Any, list_at: Any, count: Any, holds: Any, active: Any,
+    value: Any,
+) -> Any:  # fmt: skip
     """Sum the weights of the active inputs; return how many synapses that took."""
     source, at = op[X_LIST], op[OUT]
     begin, number, held, adds = list_at[source], count[source], holds[source], op[ADDS]
-    if op[FORM] >= _SYNAPSES:
-        if not op[CLEAN]:
-            clear(memory, at, op[SIZE])
-        if op[FORM] == _EQUAL:
-            _sum_equal(op, memory, start, post, weight, held, active, value, begin, number)
-        else:
-            _sum_synapses(op, memory, start, post, weight, held, active, value, begin, number)
+    if op[FORM] >= _SYNAPSES and op[NARROW]:
+        _sum_synapses(op, memory, start, near, weight, held, active, value, begin, number)
+    elif op[FORM] >= _SYNAPSES:
+        _sum_synapses(op, memory, start, post, weight, held, active, value, begin, number)
     elif held == ANY:
-        to = op[SCRATCH] if adds else at
-        _sum_what_is_there(
-            op, memory, to, rows, integers, coefficients, active, value, begin, number
-        )
-        if adds:
-            add(memory, at, to, op[SIZE])
+        _sum_what_is_there(op, memory, rows, integers, coefficients, active, value, begin, number)
     elif op[FORM] == _ROWS:
         _sum_rows(op, memory, rows, held, active, value, begin, number, adds)
     elif held == ONES:
@@ -74,6 +68,12 @@ def weights(
         bias = op[BIAS]
         for j in range(0, op[SIZE], lanes(memory)):
             store(memory, at + j, load(memory, at + j) + load(coefficients, bias + j))
+    return _events(op, fan_out, active, begin, number)
+
+
+@inlined
+def _events(op: Any, fan_out: Any, active: Any, begin: int, number: int) -> Any:
+    """Return how many synapses the active inputs have."""
     if op[FAN_OUT] < 0:
         return int(number * op[FAN_EACH])
     events = 0
@@ -145,39 +145,25 @@ def _sum_integers(
         add(memory, op[OUT], to, op[SIZE])
 
 
-@inlined
-def _fetch(start: Any, post: Any, row: int) -> None:
-    """Ask for a row of synapses before it is needed."""
-    for s in range(start[row], start[row + 1], _LINE):
-        prefetch(post, s)
-
-
-@compiled
-def _sum_equal(
-    op: Any, memory: Any, start: Any, post: Any, weight: Any, held: int,
-    active: Any, value: Any, begin: int, number: int,
-) -> None:  # fmt: skip
-    at, first = op[OUT], op[WEIGHT]
-    for n in range(begin, begin + number):
-        pre = first + active[n]
-        w = weight[op[PLACE] + active[n]]
-        if held != ONES:
-            w *= value[n]
-        if n + 1 < begin + number:
-            _fetch(start, post, first + active[n + 1])
-        for s in range(start[pre], start[pre + 1]):
-            memory[at + post[s]] += w
-
-
 @compiled
 def _sum_synapses(
     op: Any, memory: Any, start: Any, post: Any, weight: Any, held: int,
     active: Any, value: Any, begin: int, number: int,
 ) -> None:  # fmt: skip
-    at, place = op[OUT], op[PLACE]
+    at, first, place = op[OUT], op[WEIGHT], op[PLACE]
+    if not op[CLEAN]:
+        clear(memory, at, op[SIZE])
     for n in range(begin, begin + number):
-        pre = op[WEIGHT] + active[n]
-        if held == ONES:
+        pre = first + active[n]
+        if n + 1 < begin + number:
+            _fetch(start, post, first + active[n + 1])
+        if op[FORM] == _EQUAL:
+            w = weight[place + active[n]]
+            if held != ONES:
+                w *= value[n]
+            for s in range(start[pre], start[pre + 1]):
+                memory[at + post[s]] += w
+        elif held == ONES:
             for s in range(start[pre], start[pre + 1]):
                 memory[at + post[s]] += weight[place + s]
         else:
@@ -185,13 +171,21 @@ def _sum_synapses(
                 memory[at + post[s]] += weight[place + s] * value[n]
 
 
+@inlined
+def _fetch(start: Any, post: Any, row: int) -> None:
+    """Ask for the targets of a row of synapses before they are needed."""
+    for s in range(start[row], start[row + 1], _LINE):
+        prefetch(post, s)
+
+
 @compiled
 def _sum_what_is_there(
-    op: Any, memory: Any, at: int, rows: Any, integers: Any, coefficients: Any,
+    op: Any, memory: Any, rows: Any, integers: Any, coefficients: Any,
     active: Any, value: Any, begin: int, number: int,
 ) -> None:  # fmt: skip
     """Sum without the zeros of absent synapses, which times infinity would be NaN."""
     stride = op[STRIDE]
+    at = op[SCRATCH] if op[ADDS] else op[OUT]
     clear(memory, at, op[SIZE])
     for n in range(begin, begin + number):
         first = op[WEIGHT] + active[n] * stride
@@ -203,3 +197,5 @@ def _sum_what_is_there(
                 w = coefficients[op[SCALING]] * integers[first + j]
             if w != 0:
                 memory[at + j] += w * value[n]
+    if op[ADDS]:
+        add(memory, op[OUT], at, op[SIZE])

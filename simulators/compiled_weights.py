@@ -32,6 +32,7 @@ class Stored:
         row_sums: rows that int16 can add up.
         place: what to add to the number of a synapse, or of a presynaptic neuron where its synapses
             are equal, to find the weight.
+        narrow: whether 16 bits hold the postsynaptic neurons.
     """
 
     form: Form
@@ -42,6 +43,7 @@ class Stored:
     scale: float = 1.0
     row_sums: int = 1
     place: int = 0
+    narrow: bool = False
 
 
 @dataclass(slots=True)
@@ -57,6 +59,7 @@ class WeightPools:
     rows: list[NDArray[np.floating]] = field(default_factory=list)
     integers: list[NDArray[np.int8]] = field(default_factory=list)
     start: list[NDArray[np.int64]] = field(default_factory=list)
+    near: list[NDArray[np.uint16]] = field(default_factory=list)
     post: list[NDArray[np.int32]] = field(default_factory=list)
     weight: list[NDArray[np.floating]] = field(default_factory=list)
     fan_out: list[NDArray[np.int64]] = field(default_factory=list)
@@ -74,15 +77,20 @@ class WeightPools:
         return self._add_integers(connection, weight / self.dtype.type(scale), scale)
 
     def _add_synapses(self, connection: Connection, weight: NDArray[np.floating]) -> Stored:
-        at, first, held = _total(self.start), _total(self.post), _total(self.weight)
+        narrow = connection.n_post <= 2**16
+        at, held = _total(self.start), _total(self.weight)
+        first = _total(self.near if narrow else self.post)
         fan_out = connection.fan_out()
         starts = np.concatenate(([0], np.cumsum(fan_out)))
         self.start.append(first + starts)
-        self.post.append(connection.post.astype(np.int32))
+        if narrow:
+            self.near.append(connection.post.astype(np.uint16))
+        else:
+            self.post.append(connection.post.astype(np.int32))
         one_each = _one_each(weight, starts)
         self.weight.append(weight if one_each is None else one_each)
         form, place = (Form.SYNAPSES, held - first) if one_each is None else (Form.EQUAL, held)
-        return Stored(form, at, *self._fan_out(fan_out), place=place)
+        return Stored(form, at, *self._fan_out(fan_out), place=place, narrow=narrow)
 
     def _add_rows(self, connection: Connection, weight: NDArray[np.floating]) -> Stored:
         stride = -(-connection.n_post // _ROW_ELEMENTS) * _ROW_ELEMENTS

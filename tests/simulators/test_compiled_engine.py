@@ -17,7 +17,9 @@ from simulators.compiled import CompiledEngine
 from simulators.compiled_layout import Form
 from simulators.compiled_weights import WeightPools, integer_scale
 from simulators.connectivity import Connection
-from simulators.plan import make_plan
+from simulators.draft import Source
+from simulators.operations import Passing, Weights
+from simulators.plan import Plan, PlanNode, make_plan
 from simulators.reference import ReferenceEngine
 
 
@@ -100,6 +102,65 @@ def test_integer_weights_at_their_bound(arithmetic):
         assert found.outputs["sums"][0, 0, 0] == weight[0, 0] * 700
     signs = np.where(np.arange(700) % 2, 127, -127) * np.ones((33, 1))
     same(layer(signs, arithmetic), {"in": np.ones((1, 3, 700), bool)})
+
+
+def sum_of_layers(first, second, **choices):
+    """Two sets of lines into the same LIF neurons, whose spikes come back a step later."""
+    post = len(first)
+    lif = filled("LIF", post, tau=0.01, r=10.0, v_leak=0.0, v_threshold=40.0, v_reset=0.0)
+    nodes = {
+        "in": nir.Input(np.array([first.shape[1]])),
+        "scaled": nir.Scale(np.full(first.shape[1], 1.5)),
+        "a": nir.Linear(first),
+        "b": nir.Linear(second),
+        "loop": nir.Affine(second[:, :post], np.full(post, 0.1)),
+        "lif": lif,
+        "out": nir.Output(np.array([post])),
+    }
+    network = graph(
+        nodes, "in -> a -> lif -> out", "in -> scaled -> b -> lif", "lif -> loop -> lif"
+    )
+    return make_plan(network, contract(**choices))
+
+
+@pytest.mark.parametrize("arithmetic", ["float32", "float64"])
+@pytest.mark.parametrize("form", ["rows", "integers", "synapses", "equal"])
+def test_weights_that_meet_keep_their_own_sums(form, arithmetic):
+    # Sums of 300 rows of 127 leave int16 in the middle of what they are added to.
+    rng = np.random.default_rng(6)
+    one, two = rng.normal(0, 20, (33, 300)), rng.integers(-127, 128, (33, 300)) / 3
+    if form == "integers":
+        one, two = np.full((33, 300), 127.0), two * 3
+    elif form != "rows":
+        one = np.where(rng.random(one.shape) < 0.05, one if form == "synapses" else 7.7, 0)
+    plan = sum_of_layers(one, two, arithmetic=arithmetic)
+    for rate in (0.0, 0.1, 1.0):
+        raster = rng.random((2, 20, 300)) < rate
+        assert same(plan, {"in": raster}).counts.spikes["lif"].sum() > 0 or rate == 0
+    graded = rng.normal(1, 0.3, (2, 20, 300)) * (rng.random((2, 20, 300)) < 0.2)
+    same(plan, {"in": graded})
+
+
+def test_the_target_of_a_synapse_takes_16_bits_where_they_are_enough():
+    rng = np.random.default_rng(7)
+    for post in (65_536, 65_537):
+        pre = np.repeat(np.arange(4), 500)
+        targets = rng.choice(post, 2000, replace=False)
+        targets[[0, 500]] = 0, post - 1
+        for weight in (rng.normal(size=2000), np.repeat(rng.normal(size=4), 500)):
+            connection = Connection.from_triplets(pre, targets, weight, 4, post)
+            stored = WeightPools(np.dtype(float)).add(connection)
+            assert stored.narrow == (post == 65_536)
+            assert stored.form == (Form.EQUAL if np.ptp(weight[:500]) == 0 else Form.SYNAPSES)
+            plan = Plan(
+                (
+                    PlanNode("in", "Input", (4,), Passing(), ()),
+                    PlanNode("w", "Linear", (post,), Weights(connection, None), (Source("in", 0),)),
+                    PlanNode("out", "Output", (post,), Passing(), (Source("w", 0),)),
+                ),
+                contract(arithmetic="float64"),
+            )
+            same(plan, {"in": rng.random((1, 4, 4)) < 0.7})
 
 
 def test_integers_are_kept_only_where_no_bit_can_change():
