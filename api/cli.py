@@ -27,6 +27,7 @@ from api.quantise_command import quantise as quantise_command
 from api.quantising import loss_tables
 from api.settings import effective, load_settings
 from api.targets import availability, make_registry
+from api.warm_command import warm
 from backends.compare import TOLERANCE
 
 Inputs = Annotated[
@@ -269,6 +270,7 @@ app.add_typer(models_app, name="models")
 app.command("quantise")(quantise_command)
 app.command("fuzz-loihi")(fuzz_loihi)
 app.command("first-run")(first_run)
+app.command("warm")(warm)
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from support.small_graphs import chain, contract, filled
 from simulators import compiled_loading
 from simulators.cache_folder import private_folder
 from simulators.compiled import CompiledEngine
-from simulators.compiled_loading import intact, kernels_key, load_kernels
+from simulators.compiled_loading import intact, keep_beside_code, kernels_key, load_kernels
 from simulators.plan import make_plan
 
 
@@ -84,6 +84,64 @@ def test_what_decides_the_code_names_the_folder(loaded, tmp_path, monkeypatch):
     monkeypatch.setattr(numba, "__version__", "0.0.1")
     assert kernels_key() != before
     assert loaded(tmp_path) == 0
+
+
+def test_neither_times_nor_places_of_sources_name_the_folder(tmp_path, monkeypatch):
+    before = kernels_key()
+    here = Path(compiled_loading.__file__).parent
+    for path in here.glob("compiled_*.py"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+        os.utime(tmp_path / path.name, (1, 1))
+    monkeypatch.setattr(compiled_loading, "__file__", str(tmp_path / "compiled_loading.py"))
+    assert kernels_key() == before
+    with (tmp_path / "compiled_rows.py").open("a") as file:
+        file.write("#")
+    assert kernels_key() != before
+
+
+def test_a_copy_of_the_sources_elsewhere_loads_what_was_compiled(tmp_path):
+    code = """
+import sys, numba
+from pathlib import Path
+from numba.core.types import int64
+from simulators import compiled_loading
+from triple import triple
+kernel = numba.njit(triple)
+compiled_loading.kernels = lambda: iter([(kernel, [int64(int64)])])
+compiled_loading.load_kernels(Path(sys.argv[1]))
+print(kernel(14), sum(kernel.stats.cache_hits.values()))
+"""
+    said = []
+    for place in ("one", "two"):
+        (tmp_path / place).mkdir()
+        source = tmp_path / place / "triple.py"
+        source.write_text("def triple(x):\n    return 3 * x\n")
+        os.utime(source, (len(said), len(said)))
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(source.parent)])}
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path)],
+            env=environment, capture_output=True, text=True, check=True, timeout=120,
+        )  # fmt: skip
+        said.append(done.stdout.strip())
+    assert said == ["42 0", "42 1"]
+
+
+def test_what_ships_beside_the_code_is_loaded_without_a_place_to_write(
+    loaded, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(compiled_loading, "BESIDE_CODE", tmp_path / "machine_code")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    Process(monkeypatch)
+    folder = keep_beside_code()
+    assert intact(folder)
+    assert keep_beside_code() == folder
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    assert loaded(blocked) == 1
+    assert not (tmp_path / "cache").exists()
+    monkeypatch.setattr(compiled_loading, "BESIDE_CODE", blocked / "machine_code")
+    with pytest.raises(OSError, match="file"):
+        keep_beside_code()
 
 
 def test_old_sets_and_broken_off_ones_are_removed(loaded, tmp_path):
