@@ -72,5 +72,27 @@ def peer(
         print_table(figures)
 
 
+@app.command()
+def growth(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
+) -> None:
+    """Measure how time grows with neurons, synapses, samples and steps; one process against two."""
+    from benchmarks.growth import measure, report  # noqa: PLC0415
+
+    report(measure(), as_json=as_json)
+
+
+@app.command()
+def speed(
+    target: Annotated[str, typer.Option(help="cpu or loihi-emulator")] = "cpu",
+) -> None:
+    """Measure the figures of `speed` in hw_configs, from which `check` estimates a run's time."""
+    from benchmarks.speed import TARGETS, report  # noqa: PLC0415
+
+    if target not in TARGETS:
+        raise typer.BadParameter(f"is one of {', '.join(TARGETS)}", param_hint="--target")
+    typer.echo(report(target))
+
+
 if __name__ == "__main__":
     app()

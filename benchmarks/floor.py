@@ -1,7 +1,9 @@
-"""The memory floor: how long the weights that spikes ask for take to stream out of the L2 cache.
+"""The memory floor: how long what a run must read and write takes to pass through the L2 cache.
 
-A weight is reckoned as the number that the contract computes in, and, in a sparse matrix, the four
-bytes that say where it goes. An engine that stores smaller numbers may be faster than this.
+That is every weight that a spike asks for, as the number that the contract computes in, and, in a
+sparse matrix, the four bytes that say where it goes; and in every step each neuron's input, current
+and membrane, read and written. An engine that stores smaller numbers, or whose neurons fit the L1
+cache, may be faster than this.
 """
 
 import time
@@ -14,16 +16,27 @@ from numpy.typing import NDArray
 
 from benchmarks.networks import Network
 from simulators.compiled_weights import SYNAPSES_BELOW
+from simulators.neurons import Neuron
 from simulators.operations import Weights
 
 _L2 = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
 _PASSES, _TIMES = 50, 15
 
 
-def floor_ms(network: Network, synaptic_events: int) -> float:
-    """Return the milliseconds within which L2 can deliver the weights of so many events."""
-    bytes_each = network.plan.float_type.itemsize + 4 * _sparse(network)
-    return synaptic_events * bytes_each / l2_bytes_per_s() * 1e3
+def floor_ms(network: Network, synaptic_events: int, batch: int = 1) -> float:
+    """Return the milliseconds within which L2 can deliver the weights of so many events.
+
+    With them the state of all neurons, in each step of each sample.
+    """
+    number = network.plan.float_type.itemsize
+    weights = synaptic_events * (number + 4 * _sparse(network))
+    state = sum(
+        2 * node.size * number * (2 + (node.operation.synapse is not None))
+        for node in network.plan.nodes
+        if isinstance(node.operation, Neuron)
+    )
+    passing = weights + state * network.steps * batch
+    return passing / l2_bytes_per_s() * 1e3
 
 
 def _sparse(network: Network) -> bool:
@@ -62,4 +75,4 @@ def _read(block: NDArray[np.float32], passes: int) -> float:
         block[0] = turn  # else one pass would do for all
         for n in range(block.size):
             total += block[n]
-    return total
+    return float(total)

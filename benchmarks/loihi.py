@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 
 from backends.lava_engine import LavaEngine, lava_host
 from backends.lava_environment import lava_python
+from benchmarks.networks import FUSION_LINES, FUSION_RATES
 from simulators.loihi_compiled import CompiledLoihiEngine
 from simulators.loihi_connections import Dense
 from simulators.loihi_network import InputNode, LifPopulation, LoihiNetwork, OutputNode
 
 STEPS, ACTIVITY = 100, 0.05
-RATES = {"audio": 0.05, "camera": 0.01, "imu": 0.1}
-LINES = {"audio": 700, "camera": 2048, "imu": 24}
 
 
 def fusion() -> LoihiNetwork:
@@ -37,13 +36,15 @@ def fusion() -> LoihiNetwork:
             weights=weights.astype(np.int32),
         )  # fmt: skip
 
-    sizes = {**{f"{sensor}_lif": 128 for sensor in LINES}, "joint": 256, "classes": 10}
-    connections = [dense(sensor, f"{sensor}_lif", LINES[sensor], 128) for sensor in LINES]
-    connections += [dense(f"{sensor}_lif", "joint", 128, 256) for sensor in LINES]
+    sizes = {**{f"{sensor}_lif": 128 for sensor in FUSION_LINES}, "joint": 256, "classes": 10}
+    connections = [
+        dense(sensor, f"{sensor}_lif", FUSION_LINES[sensor], 128) for sensor in FUSION_LINES
+    ]
+    connections += [dense(f"{sensor}_lif", "joint", 128, 256) for sensor in FUSION_LINES]
     connections += [dense("joint", "joint", 256, 256), dense("joint", "classes", 256, 10)]
     network = LoihiNetwork(
         dt_s=1e-3,
-        inputs=tuple(InputNode(sensor, (size,)) for sensor, size in LINES.items()),
+        inputs=tuple(InputNode(sensor, (size,)) for sensor, size in FUSION_LINES.items()),
         populations=tuple(_lif(name, size, 1) for name, size in sizes.items()),
         connections=tuple(connections),
         outputs=(OutputNode(name="out", source="classes", shape=(10,)),),
@@ -79,8 +80,8 @@ def inputs(seed: int = 1) -> dict[str, NDArray[np.uint8]]:
     """Return sensor → spikes [1, steps, lines]."""
     rng = np.random.default_rng(seed)
     return {
-        sensor: (rng.random((1, STEPS, size)) < RATES[sensor]).astype(np.uint8)
-        for sensor, size in LINES.items()
+        sensor: (rng.random((1, STEPS, size)) < FUSION_RATES[sensor]).astype(np.uint8)
+        for sensor, size in FUSION_LINES.items()
     }
 
 

@@ -29,6 +29,12 @@ from simulators.trace import State
 ACTIVITY = 0.05
 """Share of the neurons of a tuned population that spike in a step."""
 
+FUSION_LINES = MappingProxyType({"audio": 700, "camera": 2048, "imu": 24})
+"""Sensor of `fusion` → its lines."""
+
+FUSION_RATES = MappingProxyType({"audio": 0.05, "camera": 0.01, "imu": 0.1})
+"""Sensor of `fusion` → share of its lines that are active in a step."""
+
 _TAU_S = 0.02
 
 
@@ -102,10 +108,9 @@ def _tuned(name: str, graph: nir.NIRGraph, rates: Mapping[str, float]) -> Networ
 def fusion() -> Network:
     """Microphone, event camera and motion sensor, 128 LIF each, 256 recurrent LIF, 10 LIF."""
     rng = np.random.default_rng(11)
-    lines = {"audio": 700, "camera": 2048, "imu": 24}
     nodes: dict[str, Any] = {"joint": _lif(256), "recurrent": _weights(rng, 256, 256)}
     edges = [("joint", "recurrent"), ("recurrent", "joint")]
-    for sensor, size in lines.items():
+    for sensor, size in FUSION_LINES.items():
         nodes |= {
             sensor: nir.Input(np.array([size])),
             f"{sensor}_in": _weights(rng, 128, size),
@@ -121,7 +126,7 @@ def fusion() -> Network:
     }
     edges += [("joint", "w"), ("w", "classes"), ("classes", "output")]
     graph = nir.NIRGraph(nodes, edges, type_check=False)
-    return _tuned("fusion", graph, {"audio": 0.05, "camera": 0.01, "imu": 0.1})
+    return _tuned("fusion", graph, FUSION_RATES)
 
 
 def mlp() -> Network:

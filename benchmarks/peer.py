@@ -118,7 +118,7 @@ def _figures(
         ours_ms=ours * 1e3,
         peer_ms=theirs * 1e3,
         ratio=theirs / ours,
-        floor_share=floor_ms(network, events) / (ours * 1e3),
+        floor_share=floor_ms(network, events, batch) / (ours * 1e3),
         spikes_equal=None if kind.differs else difference is None,
         note=own_numbers if kind.differs else difference or f"{total} spikes",
         synaptic_events=events,

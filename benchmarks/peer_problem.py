@@ -41,8 +41,8 @@ def write_problem(network: Network, batch: int, folder: Path) -> None:
         "projections": projections,
     }
     (folder / "network.json").write_text(json.dumps(told))
-    np.savez(folder / "network.npz", **arrays)
-    np.savez(folder / "inputs.npz", **network.inputs(batch))
+    np.savez(folder / "network.npz", allow_pickle=False, **arrays)
+    np.savez(folder / "inputs.npz", allow_pickle=False, **network.inputs(batch))
 
 
 def _population(node: PlanNode) -> Population:

@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import load
-from benchmarks.fusion_model import LINES, write_model
+from benchmarks.fusion_model import write_model
+from benchmarks.networks import FUSION_LINES
 
 EVENTS = {"audio": 4220, "camera": 2480, "imu": 300}
 """Sensor → events in a request."""
@@ -203,7 +204,7 @@ def _events(seed: int) -> dict[str, tuple[NDArray[np.int64], NDArray[np.int32]]]
     return {
         sensor: (
             np.sort(rng.integers(0, 100_000, number)),
-            rng.integers(0, LINES[sensor], number, np.int32),
+            rng.integers(0, FUSION_LINES[sensor], number, np.int32),
         )
         for sensor, number in EVENTS.items()
     }

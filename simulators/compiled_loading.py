@@ -165,10 +165,10 @@ def _cache_in(folder: Path) -> Any:
         def get_disambiguator(self) -> str:
             return ""
 
-    class Implementation(CompileResultCacheImpl):  # type: ignore[misc]  # Numba is untyped
-        _locator_classes = (InFolder,)
+    class Implementation(CompileResultCacheImpl):
+        _locator_classes = [InFolder]  # noqa: RUF012 (as Numba has it)
 
-    class Cache(FunctionCache):  # type: ignore[misc]
+    class Cache(FunctionCache):
         _impl_class = Implementation
 
     return Cache

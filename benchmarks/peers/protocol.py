@@ -128,5 +128,5 @@ def serve(build: Callable[[Problem], Peer], version: str) -> None:
                 seconds = peer.run()
                 answer(seconds=time.perf_counter() - started if seconds is None else seconds)
             else:
-                np.savez(folder / "spikes.npz", **peer.spikes())
+                np.savez(folder / "spikes.npz", **peer.spikes())  # type: ignore[arg-type]  # of allow_pickle, says NumPy
                 answer(file="spikes.npz")
