@@ -47,7 +47,7 @@ from simulators.compiled_loihi import step_samples
 from simulators.compiled_run import run
 
 _CHECKSUMS = "checksums.json"
-_KEPT_SETS = 4
+_KEPT_SETS = 16
 
 BESIDE_CODE = Path(__file__).parent / "machine_code"
 """Sets for everyone who uses this installation, trusted as its sources are."""
@@ -166,7 +166,7 @@ def _cache_in(folder: Path) -> Any:
             return ""
 
     class Implementation(CompileResultCacheImpl):
-        _locator_classes = [InFolder]  # noqa: RUF012 (as Numba has it)
+        _locator_classes: Any = [InFolder]  # noqa: RUF012 (as Numba has it)
 
     class Cache(FunctionCache):
         _impl_class = Implementation

@@ -146,11 +146,11 @@ def test_what_ships_beside_the_code_is_loaded_without_a_place_to_write(
 
 def test_old_sets_and_broken_off_ones_are_removed(loaded, tmp_path):
     base = tmp_path / "compiled"
-    for name in (*"abcdef", ".broken"):
+    for name in (*"abcdefghijklmnopqrst", ".broken"):
         (base / name).mkdir(parents=True)
         os.utime(base / name, (0, 0))
     loaded(tmp_path)
-    assert len([path for path in base.iterdir() if path.is_dir()]) == 4
+    assert len([path for path in base.iterdir() if path.is_dir()]) == 16
     assert not (base / ".broken").exists()
     assert loaded(tmp_path) == 1
 
