@@ -34,12 +34,12 @@ async def cached_answer(
     if not cache.usable(job) or _unwanted(request):
         return _told(cache, job, "bypass", await run(request, job))
     place = job.target.name, job.end, job.deadline_s
-    naming = service.intake.submit(partial(answer_key, job))
+    naming = service.intake.submit(partial(answer_key, job), job.priority)
     key = await outcome(naming, request, *place)
     found = await cache.find(key)
     if found.content is not None:
         make = partial(cache.reply, job, found.content, notes_of(request).request_id)
-        reply = await outcome(service.intake.submit(make), request, *place)
+        reply = await outcome(service.intake.submit(make, job.priority), request, *place)
         if reply is not None:
             return _told(cache, job, "hit", reply)
         found = Found("error")
