@@ -1,6 +1,7 @@
 """A board's pod runs where a free board is, and nowhere else."""
 
 import json
+import re
 
 import pytest
 from support.cluster import wait
@@ -8,7 +9,8 @@ from support.cluster import wait
 from backends.registry import Registry
 
 TARGET = Registry().targets["loihi2-chip"]
-CAPACITY = "/status/capacity/" + TARGET.node_resource.replace("/", "~1")
+COUNTS = ("capacity", "allocatable")
+"""A kubelet makes the second of the first; nodes that only seem to be there have none."""
 
 
 @pytest.fixture(scope="module")
@@ -24,10 +26,13 @@ def chip(cluster):
     patch(cluster, node, "remove")
 
 
-def patch(cluster, node, operation, value=None):
-    change = {"op": operation, "path": CAPACITY} | ({"value": value} if value else {})
-    cluster.kubectl("patch", "node", node, "--subresource=status", "--type=json",
-                    "-p", json.dumps([change]), check=False)  # fmt: skip
+def patch(chip, node, operation, value=None):
+    name = TARGET.node_resource.replace("/", "~1")
+    for count in COUNTS:
+        change = {"op": operation, "path": f"/status/{count}/{name}"}
+        change |= {"value": value} if value else {}
+        command = ("patch", "node", node, "--subresource=status", "--type=json")
+        chip.kubectl(*command, "-p", json.dumps([change]), check=False)
 
 
 def bound(pods):
@@ -39,12 +44,12 @@ def words(pods):
         condition.get("message", "")
         for pod in pods
         for condition in pod["status"].get("conditions", ())
-    ).replace(",", " ")
+    )
 
 
 def test_it_waits_for_a_node_and_says_so(chip):
     # Newer schedulers name the affinity, older ones the selector.
-    wait(lambda: {"affinity", "selector"} & set(words(chip.pods("loihi2-chip")).split()))
+    wait(lambda: re.search("node affinity|node selector", words(chip.pods("loihi2-chip"))))
     assert bound(chip.pods("loihi2-chip")) == []
     said = chip.script("health_check", check=False).stderr
     assert "finds no node" in said
