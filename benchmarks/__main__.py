@@ -52,6 +52,14 @@ def cache(
 
 
 @app.command()
+def access() -> None:
+    """Measure what asking for keys adds to a request, without a server."""
+    from benchmarks.access import measure, print_table  # noqa: PLC0415
+
+    print_table(measure())
+
+
+@app.command()
 def peer(
     name: Annotated[PeerName, typer.Option("--peer", help="Whom to measure beside the engine.")],
     net: Annotated[NetworkName, typer.Option(help="What both run.")] = NetworkName.FUSION,
