@@ -38,7 +38,9 @@ def secure(document: dict[str, Any], scopes: RouteScopes) -> None:
                 continue
             operation["security"] = [{scheme: [str(scope)]} for scheme in SCHEMES]
             for status, text in STATUSES.items():
-                operation["responses"][status] = _refusal(text, reply, status)
+                own = operation["responses"].get(status, {}).get("description", "")
+                told = f"{own}. {text}" if own else text
+                operation["responses"][status] = _refusal(told, reply, status)
 
 
 def _refusal(text: str, reply: str, status: str) -> dict[str, Any]:

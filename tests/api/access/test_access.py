@@ -16,6 +16,7 @@ from starlette.websockets import WebSocket
 from support.access import KeysFile, bearer, id_in
 from support.api_models import CAM_EVENTS, body
 from support.api_server import refused, running, until
+from support.stored import upload
 from tritonclient.utils import InferenceServerException
 
 from api.access.guard import Guard
@@ -207,6 +208,26 @@ def test_changes_are_audited_whatever_comes_of_them(site):
     assert (loaded["outcome"], loaded["scope"]) == ("done", "repository")
     assert loaded["path"] == load.format("listening")
     assert loaded["key"] == id_in(named["all"])
+
+
+def test_an_upload_is_audited_with_the_digest_of_what_was_stored(keys, shelf_dir, boards, tmp_path):
+    writer, reader = keys.add("models:write"), keys.add("models:read")
+    with guarded(keys, shelf_dir, boards, store=str(tmp_path / "store")) as server:
+        sent = {"content": upload(), "headers": {"Content-Type": "application/zip"}}
+        sent["headers"] |= bearer(reader)
+        refused(server.client.post("/v1/models", **sent), 403, "lacks the scope models:write")
+        sent["headers"] |= bearer(writer)
+        reply = server.client.post("/v1/models", **sent)
+        assert reply.status_code == 201
+        gone = server.client.delete("/v1/models/small", headers=bearer(writer))
+        assert gone.status_code == 200
+        until(lambda: len(audited(keys, "change")) == 2)
+    stored, deleted = audited(keys, "change")
+    assert stored["digest"] == reply.json()["digest"]
+    assert (stored["method"], stored["status"], stored["model"]) == ("POST", 201, "small")
+    assert (deleted["method"], deleted["outcome"]) == ("DELETE", "done")
+    assert deleted["path"] == "/v1/models/small"
+    assert len(audited(keys, "refused")) == 1
 
 
 def test_refusals_are_counted_by_reason(site):
