@@ -27,11 +27,11 @@ class FusionError(ValueError):
     """
 
     def __init__(self, field: str, problem: str, nearest: str | None = None) -> None:
-        self.field = field
-        self.problem = problem
-        self.nearest = nearest
-        hint = f" (try: {nearest})" if nearest else ""
-        super().__init__(f"{field}: {problem}{hint}")
+        self.field = printable(field)
+        self.problem = printable(problem)
+        self.nearest = None if nearest is None else printable(nearest)
+        hint = f" (try: {self.nearest})" if nearest else ""
+        super().__init__(f"{self.field}: {self.problem}{hint}")
 
 
 class InvalidInput(FusionError):
@@ -71,7 +71,7 @@ def in_words(error: BaseException) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, KeyError):
         text = f"there is no {text}"
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)[:300]
+    return printable(text)[:300]
 
 
 def listed(names: Iterable[str], most: int = 20) -> str:
@@ -79,3 +79,8 @@ def listed(names: Iterable[str], most: int = 20) -> str:
     known = list(names)
     left = len(known) - most
     return ", ".join(known[:most]) + (f" and {left} more" if left > 0 else "")
+
+
+def printable(text: str) -> str:
+    """Return a text with whatever cannot be printed, names from files for one, as escapes."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -3,7 +3,7 @@
 import pytest
 
 from fusion.errors import InvalidModel
-from simulators.order import closing_edges, cycle, delays_at_spikes, execution_order
+from simulators.order import check_ends, closing_edges, cycle, delays_at_spikes, execution_order
 
 LOOP = [("in", "w"), ("w", "lif"), ("lif", "rec"), ("rec", "lif"), ("lif", "out")]
 
@@ -80,3 +80,10 @@ def test_nodes_on_an_undelayed_loop_are_left_out_and_the_loop_is_found() -> None
     placed = execution_order(names(LOOP), LOOP, set())
     assert placed == ["in", "w"]
     assert sorted(cycle(set(names(LOOP)) - set(placed), LOOP)) == ["lif", "rec"]
+
+
+def test_names_that_cannot_be_printed_are_told_as_escapes() -> None:
+    with pytest.raises(InvalidModel) as caught:
+        check_ends(["a"], [("a", "b\x7f\x1b[31m")])
+    assert caught.value.field == r"edges[a -> b\x7f\x1b[31m]"
+    assert str(caught.value).isprintable()
