@@ -8,7 +8,6 @@ reply is not lost to a reset. Why it ends as it does while the server drains: do
 
 import asyncio
 import math
-import select
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,11 +19,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from api.notes import BEGAN
+from api.transfers import Progress, Wire
 
-HEAD = b"HTTP/1.1 "
-"""What every reply of uvicorn's begins with."""
-MIN_BYTES_PER_S = 500
-"""A body has to come, and a reply to be taken, at least so fast."""
 READ_ON_S, READ_ON_BYTES = 2.0, 2**22
 """So long, and so much, a connection reads on after a reply that came before its request's end."""
 UNREAD_BYTES = 2**18
@@ -96,11 +92,11 @@ class Connection(HttpToolsProtocol):
         shared = given["server_state"]
         assert isinstance(shared, Connections)
         self._shared = shared
-        self._wire: _Wire = None  # type: ignore[assignment]
+        self._wire: Wire = None  # type: ignore[assignment]
         self._untouched = True
         self._keep_alive = True
         self._received = 0
-        self._body = self._reply = _Progress(0, 0)
+        self._body = self._reply = Progress(0, 0)
         self._phase, self._until = Phase.HEAD, math.inf
 
     # What the transport tells.
@@ -108,7 +104,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for a first request, or refuse one connection too many."""
         super().connection_made(transport)
-        self._wire = _Wire(transport, self._close)
+        self._wire = Wire(transport, self._close)
         self.transport = self._wire  # type: ignore[assignment]
         shared = self._shared
         excess = len(shared.connections) - shared.limits.connections
@@ -151,16 +147,17 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Give the body its time; a reply that comes before its end closes the connection."""
         self._wait(Phase.BODY, self._shared.limits.transfer_s)
-        self._body = _Progress(self.loop.time(), self._received)
+        self._body = Progress(self.loop.time(), self._received)
         super().on_headers_complete()
+        if self._upgrades:
+            return
         self._keep_alive = self.cycle.keep_alive
         self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """Take in what came, of which more may wait for the application than with uvicorn's own."""
         self._received += len(body)
-        upgrades = self.parser.should_upgrade() and self._should_upgrade()
-        if upgrades or self.cycle.response_complete:
+        if self._upgrades or self.cycle.response_complete:
             return
         self.cycle.body += body
         if len(self.cycle.body) > UNREAD_BYTES:
@@ -169,6 +166,8 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Leave the application its time."""
+        if self._upgrades:
+            return
         self.cycle.keep_alive = self._keep_alive and not self._shared.draining
         self._phase, self._until = Phase.REPLY, math.inf
         super().on_message_complete()
@@ -198,12 +197,17 @@ class Connection(HttpToolsProtocol):
         if now >= self._until:
             self._late(now)
         if self._wire.unsent == 0:
-            self._reply = _Progress(now, self._wire.written)
+            self._reply = Progress(now, self._wire.written)
         elif now >= self._reply.since + self._shared.limits.transfer_s:
             taken = self._wire.written - self._wire.unsent
             if not self._reply.fast_enough(now, taken):
                 self._abort("reply")
-            self._reply = _Progress(now, taken)
+            self._reply = Progress(now, taken)
+
+    @property
+    def _upgrades(self) -> bool:
+        """Whether the request is to make a WebSocket of the connection."""
+        return bool(self.parser.should_upgrade()) and self._should_upgrade()
 
     def _wait(self, phase: Phase, seconds: float) -> None:
         self._phase, self._until = phase, self.loop.time() + seconds
@@ -222,7 +226,7 @@ class Connection(HttpToolsProtocol):
         elif self._phase is Phase.BODY and (
             self.flow.read_paused or self._body.fast_enough(now, self._received)
         ):
-            self._body = _Progress(now, self._received)
+            self._body = Progress(now, self._received)
             self._until = now + self._shared.limits.transfer_s
         else:
             self._dawdled(now)
@@ -263,70 +267,6 @@ class Connection(HttpToolsProtocol):
         else:
             self._wire.flush()
             self._wire.transport.close()
-
-
-class _Wire:
-    """The transport as uvicorn's protocol sees it: its end is decided here, and bytes are counted.
-
-    The head of a reply goes out together with what follows it in the same turn of the event loop,
-    so that client and system are bothered once for a reply.
-
-    Args:
-        transport: the transport.
-        close: is called to close it.
-    """
-
-    __slots__ = ("_held", "close", "is_closing", "transport", "written")
-
-    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
-        self.transport = transport
-        self.is_closing = transport.is_closing
-        self.close = close
-        self.written = 0
-        self._held = b""
-
-    def write(self, data: bytes) -> None:
-        """Send bytes, a head with what follows it."""
-        self.written += len(data)
-        if self._held:
-            self.transport.write(self._held + data)
-            self._held = b""
-        elif data.startswith(HEAD):
-            self._held = data
-            asyncio.get_running_loop().call_soon(self.flush)
-        else:
-            self.transport.write(data)
-
-    def flush(self) -> None:
-        """Send a head that nothing has followed."""
-        if self._held:
-            self.transport.write(self._held)
-            self._held = b""
-
-    @property
-    def unsent(self) -> int:
-        """How many bytes wait to be sent."""
-        return self.transport.get_write_buffer_size() + len(self._held)
-
-    @property
-    def readable(self) -> bool:
-        """Whether something came that has not been read yet."""
-        descriptor = self.transport.get_extra_info("socket").fileno()
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        return bool(poll.poll(0))
-
-
-@dataclass(frozen=True, slots=True)
-class _Progress:
-    """How many bytes had moved at a moment of the event loop's clock."""
-
-    since: float
-    moved: int
-
-    def fast_enough(self, now: float, moved: int) -> bool:
-        """Whether enough has moved since."""
-        return moved - self.moved >= MIN_BYTES_PER_S * (now - self.since)
 
 
 def _refusal(status: int, detail: str) -> bytes:

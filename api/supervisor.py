@@ -23,7 +23,7 @@ from api.metrics_files import make_room, retire
 from api.settings import Settings
 
 START_S = 600.0
-"""A worker has so long to become ready; where kernels have to be compiled, that takes minutes."""
+"""A worker has so long until its event loop turns."""
 LONGEST_PAUSE_S = 30.0
 """Workers that keep dying before they are ready are started again after pauses up to this."""
 MARGIN_S = 10.0
@@ -50,11 +50,15 @@ class Worker:
         self._end_s = settings.drain_s + 2 * settings.shutdown_s + MARGIN_S
         self.link, theirs = socket.socketpair()
         self.link.setblocking(False)
+        self.process = multiprocessing.get_context("spawn").Process(
+            target=_work, args=(settings, listener, theirs, patient)
+        )
         with theirs:
-            self.process = multiprocessing.get_context("spawn").Process(
-                target=_work, args=(settings, listener, theirs, patient)
-            )
-            self.process.start()
+            try:
+                self.process.start()
+            except OSError:
+                self.link.close()
+                raise
         assert self.process.pid is not None
         self.pid = self.process.pid
 
@@ -69,7 +73,7 @@ class Worker:
         self.mute = not told
         self.ready = self.ready or b"r" in told
         self.failed = self.failed or b"f" in told
-        if self.ready and told and not self.leaving:
+        if told and not self.leaving:
             self.due_s = time.monotonic() + self._hang_s
 
     def tell(self, number: signal.Signals) -> None:
@@ -153,6 +157,14 @@ class Supervisor:
         log.info("worker %d started", worker.pid)
         return worker
 
+    def _try_to_start(self) -> Worker | None:
+        """Return a worker that accepts once it is ready; None if the machine has no room for it."""
+        try:
+            return self._start(patient=True)
+        except OSError as error:
+            log.error("a worker cannot be started: %s", error)
+            return None
+
     @contextmanager
     def _signalled(self) -> Iterator[socket.socket]:
         """Note signals and wake `_wait`; gives the socket that is readable then."""
@@ -188,8 +200,9 @@ class Supervisor:
         while self._signals:
             number = self._signals.popleft()
             if number == signal.SIGHUP and not _terminal_is_gone():
-                log.info("restarting workers one by one")
-                self._to_replace = list(self._serving)
+                if not self._ending:
+                    log.info("restarting workers one by one")
+                    self._to_replace = list(self._serving)
             elif number == signal.SIGINT and self._ending:
                 self._each(Worker.kill)
             else:
@@ -252,15 +265,21 @@ class Supervisor:
 
     def _revive(self) -> None:
         while self._missing and time.monotonic() >= self._not_before_s:
+            worker = self._try_to_start()
+            if worker is None:
+                self._not_before_s = time.monotonic() + LONGEST_PAUSE_S
+                return
             self._missing -= 1
-            self._serving.append(self._start(patient=True))
+            self._serving.append(worker)
 
     def _roll(self) -> None:
         """Take the next step of replacing workers, if it can be taken."""
         successor = self._successor
         if successor is None:
             if self._to_replace and not self._leaving:
-                self._successor = self._start(patient=True)
+                self._successor = self._try_to_start()
+                if self._successor is None:
+                    self._give_up()
         elif successor.failed:
             successor.kill()
         elif successor.ready:
@@ -268,6 +287,10 @@ class Supervisor:
             self._serving.append(successor)
             if self._to_replace:
                 self._send_off(self._to_replace.pop(0))
+            elif self._missing:  # whom it should replace has died meanwhile
+                self._missing -= 1
+            elif len(self._serving) > self._settings.workers and not self._ending:
+                self._send_off(self._serving[0])
 
     def _send_off(self, worker: Worker) -> None:
         self._serving.remove(worker)

@@ -233,3 +233,13 @@ def test_what_is_no_http_is_told_so(server):
         strange.sendall(b"\x16\x03\x01 a TLS hello\r\n\r\n")
         reply = received(strange)
     assert status_of(reply) == 400
+
+
+def test_a_websocket_that_nobody_serves_is_refused(server):
+    upgrade = (
+        b"GET /v1/nowhere HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    with line(server) as strange:
+        strange.sendall(upgrade)
+        assert status_of(strange.recv(65536)) == 403

@@ -56,6 +56,20 @@ def test_a_restart_is_given_up_if_the_new_worker_cannot_start(tmp_path):
         ask(started, questions)
 
 
+@pytest.mark.full
+def test_a_worker_that_dies_while_it_is_replaced_is_replaced_once():
+    with service(LINGER_S=0) as started:
+        questions = known_questions(started.port)
+        (old,) = started.workers()
+        os.kill(started.process.pid, signal.SIGHUP)
+        wait_for(lambda: len(started.workers()) == 2, READY_S)
+        os.kill(old, signal.SIGKILL)
+        wait_for(lambda: started.logged(f"worker {old} died"), READY_S)
+        ask(started, questions)
+        wait_for(lambda: len(started.workers()) == 1, READY_S)
+        ask(started, questions)
+
+
 def test_draining_tells_clients_to_go_and_answers_those_who_are_there():
     with service(DRAIN_S=1, LINGER_S=60) as started:
         questions = known_questions(started.port)
