@@ -289,6 +289,11 @@ class Service:
         """Return the memory of all its processes."""
         return sum(map(_rss_kib, _family(self.process.pid))) / 1024
 
+    def told(self) -> str:
+        """Return the end of its log, without requests."""
+        lines = [one for one in self.log.read_text().splitlines() if '"route"' not in one]
+        return "\n".join(lines[-40:])
+
     def logged(self, event: str) -> int:
         """Return how many lines of the log hold a text."""
         return self.log.read_text().count(event)
@@ -350,7 +355,10 @@ def service(
             yield started
             if process.poll() is None:
                 process.terminate()
-                assert process.wait(READY_S) == 0, started.log.read_text()[-2000:]
+                assert process.wait(READY_S) == 0
+        except BaseException as error:
+            error.add_note(started.told())
+            raise
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
