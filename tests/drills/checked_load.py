@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-HOST, READY_S, ANSWER_S = "127.0.0.1", 300.0, 60.0
+HOST, READY_S, ANSWER_S = "127.0.0.1", 900.0, 60.0
 TARGET, REFERENCE = "cpu", "numpy"
 VARYING = ("request_id", "timing", "target", "energy_reason", "parameters")
 """Parts of a reply that differ from one request, or from one target, to the next."""
