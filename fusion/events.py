@@ -3,13 +3,15 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fusion.errors import InvalidInput
+from fusion.machine_code import machine_code
 
+_Number = TypeVar("_Number", bound=np.generic)
 Binning = Literal["count", "binary"]
 
 LAST_TIME_US = 2**53
@@ -62,6 +64,10 @@ class EventStream:
         Raises:
             InvalidInput: naming the field and the first offending event.
         """
+        if value is None and _in_order(t_us, channel, size):
+            assert isinstance(t_us, np.ndarray)
+            assert isinstance(channel, np.ndarray)
+            return cls(plain(t_us), plain(channel).astype(np.int32, copy=False), None, size)
         times = _whole_numbers(t_us, f"{field}.times_us").astype(np.int64, copy=False)
         channels = _whole_numbers(channel, f"{field}.channels")
         _same_length(times, channels, field, "channels")
@@ -69,6 +75,26 @@ class EventStream:
         _check_channels(channels, size, f"{field}.channels")
         values = None if value is None else _finite(value, times, field)
         return cls(times, channels.astype(np.int32, copy=False), values, size)
+
+
+def plain(array: NDArray[_Number]) -> NDArray[_Number]:
+    """Return an array as machine code takes it: aligned, its numbers side by side."""
+    flags = array.flags
+    return array if flags.c_contiguous and flags.aligned else array.copy()
+
+
+def _in_order(times: ArrayLike, channels: ArrayLike, size: int) -> bool:
+    """Return whether machine code finds nothing wrong with events; what is, NumPy says."""
+    code = machine_code()
+    if code is None or not (isinstance(times, np.ndarray) and isinstance(channels, np.ndarray)):
+        return False
+    return (
+        times.dtype == np.int64
+        and channels.dtype in (np.int32, np.int64)
+        and times.ndim == channels.ndim == 1
+        and times.size == channels.size
+        and bool(code.are_in_order(plain(times), plain(channels), size, LAST_TIME_US))
+    )
 
 
 def _whole_numbers(values: ArrayLike, field: str) -> NDArray[np.signedinteger]:

@@ -1,48 +1,15 @@
 """Events binned into time steps, as the lists of what is active in each step."""
 
-from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion.events import Binning, EventStream, bin_events, dt_ns
+from fusion.events import Binning, EventStream, bin_events, dt_ns, plain
+from fusion.machine_code import MachineCode, machine_code
 from fusion.sparse_raster import SparseRaster
 
-Bytes = NDArray[np.uint8]
-
-
-class MachineCode(Protocol):
-    """What an engine that compiles brings along for all that every event passes through.
-
-    `simulators.compiled_events` documents both; they are held to what is written out here.
-    """
-
-    def scan_events(  # noqa: D102
-        self,
-        channels: NDArray[np.int32],
-        values: NDArray[np.float32],
-        bounds: NDArray[np.int64],
-        size: int,
-        binary: bool,
-        start: NDArray[np.int64],
-        channel: NDArray[np.int32],
-        value: NDArray[np.float32],
-    ) -> int: ...
-
-    def scan_integers(self, text: Bytes, out: NDArray[np.int64]) -> int: ...  # noqa: D102
-
-
-_machine_code: MachineCode | None = None
-_PLAIN: Sequence[Literal["C", "A"]] = ("C", "A")
 _NOTHING = np.empty(0, np.float32)
-
-
-def use_machine_code(code: MachineCode | None) -> None:
-    """Have this process use machine code from now on; None goes back to NumPy."""
-    global _machine_code  # noqa: PLW0603 (machine code is a property of the process)
-    _machine_code = code
 
 
 def list_events(
@@ -66,10 +33,11 @@ def list_events(
     Returns:
         One sample of `steps` + `extra_steps`, and the number of events beyond the last bin.
     """
-    if _machine_code is None:
+    code = machine_code()
+    if code is None:
         start, channel, value, outside = _listed(stream, dt_s, steps, binning)
     else:
-        start, channel, value, outside = _scanned(_machine_code, stream, dt_s, steps, binning)
+        start, channel, value, outside = _scanned(code, stream, dt_s, steps, binning)
     if extra_steps:
         start = np.concatenate((start, np.full(extra_steps, start[-1])))
     return SparseRaster(1, steps + extra_steps, node_shape, start, channel, value), outside
@@ -86,11 +54,12 @@ def read_integers(text: memoryview) -> NDArray[np.int64] | None:
     None means that it takes the decoder itself: there is a sign, a fraction, something else than a
     number or one of more than 18 digits, or there is no machine code.
     """
-    if _machine_code is None or not text.tobytes().startswith(b"["):
+    code = machine_code()
+    if code is None or text[:1] != b"[":
         return None
     content = np.frombuffer(text, np.uint8, offset=1)
     out = np.empty(content.size // 2 + 1, np.int64)
-    count = _machine_code.scan_integers(content, out)
+    count = code.scan_integers(content, out)
     return None if count < 0 else out[:count]
 
 
@@ -108,24 +77,26 @@ def _listed(stream: EventStream, dt_s: float, steps: int, binning: Binning) -> _
 def _scanned(
     code: MachineCode, stream: EventStream, dt_s: float, steps: int, binning: Binning
 ) -> _Lists:
-    bounds = np.searchsorted(stream.t_us, _edges_us(dt_ns(dt_s), steps))
-    inside = int(bounds[-1])
+    events = len(stream)
     start = np.empty(steps + 1, np.int64)
-    channel, value = np.empty(inside, np.int32), np.empty(inside, np.float32)
-    channels = np.require(stream.channel, requirements=_PLAIN)
-    values = _NOTHING if stream.value is None else np.require(stream.value, requirements=_PLAIN)
-    binary = binning == "binary"
-    ones = code.scan_events(channels, values, bounds, stream.size, binary, start, channel, value)
-    used = int(start[-1])
-    return start, channel[:used], None if ones else value[:used], len(stream) - inside
+    channel, value = np.empty(events, np.int32), np.empty(events, np.float32)
+    values = _NOTHING if stream.value is None else plain(stream.value)
+    inside = code.scan_events(
+        *(plain(stream.t_us), plain(stream.channel), values, _edges_us(dt_s, steps), stream.size),
+        *(binning == "binary", start, channel, value),
+    )
+    ones, used = inside >= 0, int(start[-1])
+    inside = inside if ones else ~inside
+    return start, channel[:used], None if ones else value[:used], events - inside
 
 
 @lru_cache(maxsize=16)
-def _edges_us(step_ns: int, steps: int) -> NDArray[np.int64]:
+def _edges_us(dt_s: float, steps: int) -> NDArray[np.int64]:
     """Return where bins begin, [steps + 1], in microseconds rounded up: events come at whole ones.
 
     Beyond 2**63 ns they are beyond every event.
     """
+    step_ns = dt_ns(dt_s)
     last = min(steps, (2**63 - 1000) // step_ns)
     edges = np.full(steps + 1, 2**63 - 1, np.int64)
     edges[0] = 0

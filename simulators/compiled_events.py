@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from simulators.compiled_kernels import compiled
-from simulators.compiled_vectors import lowest_bit
+from simulators.compiled_kernels import compiled, inlined
+from simulators.compiled_vectors import lowest_bit, pointer_to
 
 _COMMA, _SPACE, _NEWLINE, _RETURN, _TAB, _CLOSE, _ZERO = b", \n\r\t]0"
 _DIGITS = 18
@@ -42,16 +42,35 @@ def scan_integers(text: Any, out: Any) -> int:
 
 
 @compiled
+def are_in_order(times: Any, channels: Any, size: int, last_us: int) -> bool:
+    """Return whether events are as `fusion.events.EventStream.checked` has to find them.
+
+    Args:
+        times: int64, microseconds.
+        channels: int32 or int64, as many.
+        size: channels of the sensor.
+        last_us: the latest time.
+    """
+    before = np.int64(0)
+    for event in range(times.size):
+        if not (before <= times[event] and 0 <= channels[event] < size):
+            return False
+        before = times[event]
+    return before <= last_us
+
+
+@compiled
 def scan_events(
-    channels: Any, values: Any, bounds: Any, size: int, binary: bool, start: Any, channel: Any,
-    value: Any,
+    times: Any, channels: Any, values: Any, edges: Any, size: int, binary: bool, start: Any,
+    channel: Any, value: Any,
 ) -> int:  # fmt: skip
     """List what is active in each step; see `fusion.lists.list_events`, the reference.
 
     Args:
-        channels: int32, of events sorted by time.
+        times: int64, ascending.
+        channels: int32, of the events.
         values: float32 beside `channels`, or empty where every event counts as 1.
-        bounds: int64 [steps + 1], where the events of each step begin.
+        edges: int64 [steps + 1], the times at which steps begin.
         size: channels of the sensor.
         binary: whether a step has an event or not, whatever their number and values.
         start: int64 [steps + 1], written: where the list of each step begins.
@@ -59,31 +78,45 @@ def scan_events(
         value: float32, written beside `channel`.
 
     Returns:
-        1 if all written values are 1, else 0.
+        The number n of events before the last edge, or ~n unless all written values are 1.
     """
-    total = np.zeros(size)
-    seen = np.zeros((size + 63) // 64, np.uint64)
+    total = np.zeros(size + 1)
+    seen = np.zeros(size // 64 + 1, np.uint64)
     weighted = values.size > 0 and not binary
-    at, ones = 0, 1
-    for step in range(bounds.size - 1):
+    used = _scan(
+        *(pointer_to(times), times.size, pointer_to(channels), pointer_to(values), weighted),
+        *(pointer_to(edges), edges.size - 1, binary, pointer_to(total), pointer_to(seen)),
+        *(seen.size, pointer_to(start), pointer_to(channel), pointer_to(value)),
+    )
+    # The pointers do not keep these two alive.
+    total[0] = seen[0] = 0
+    return used
+
+
+@inlined
+def _scan(
+    times: Any, events: int, channels: Any, values: Any, weighted: bool, edges: Any, steps: int,
+    binary: bool, total: Any, seen: Any, words: int, start: Any, channel: Any, value: Any,
+) -> int:  # fmt: skip
+    at, event, ones = 0, 0, True
+    for step in range(steps):
         start[step] = at
-        for event in range(bounds[step], bounds[step + 1]):
-            line = channels[event]
-            seen[line >> 6] |= np.uint64(1) << np.uint64(line & 63)
+        edge = edges[step + 1]
+        while event < events and times[event] < edge:
+            line = np.uint64(channels[event])
+            seen[line >> np.uint64(6)] |= np.uint64(1) << (line & np.uint64(63))
             total[line] += values[event] if weighted else 1.0
-        for place in range(seen.size):
+            event += 1
+        for place in range(words):
             word = seen[place]
+            seen[place] = np.uint64(0)
             while word != np.uint64(0):
                 line = 64 * place + lowest_bit(word)
+                word &= word - np.uint64(1)
                 activity = np.float32(1.0 if binary else total[line])
                 total[line] = 0.0
-                if activity != 0:
-                    channel[at] = line
-                    value[at] = activity
-                    at += 1
-                    if activity != 1:
-                        ones = 0
-                word &= word - np.uint64(1)
-            seen[place] = np.uint64(0)
-    start[bounds.size - 1] = at
-    return ones
+                channel[at], value[at] = line, activity
+                at += activity != 0
+                ones &= (activity == 0) | (activity == 1)
+    start[steps] = at
+    return event if ones else ~event

@@ -39,7 +39,7 @@ from numba.core.types import (
     void,
 )
 
-from fusion.lists import use_machine_code
+from fusion.machine_code import use_machine_code
 from simulators import compiled_events
 from simulators.cache_folder import private_folder
 from simulators.compiled_inputs import count_active, list_raster, list_sparse
@@ -241,10 +241,14 @@ def kernels() -> Iterator[tuple[Any, list[Any]]]:
     text, numbers = Array(uint8, 1, "C", readonly=True), Array(int64, 1, "C")
     yield compiled_events.scan_integers, [int64(text, numbers)]
     events, weights = (Array(kind, 1, "C", readonly=True) for kind in (int32, float32))
-    floats = Array(float32, 1, "C")
+    times, floats = Array(int64, 1, "C", readonly=True), Array(float32, 1, "C")
+    yield (
+        compiled_events.are_in_order,
+        [boolean(times, lines, int64, int64) for lines in (events, times)],
+    )
     yield (
         compiled_events.scan_events,
-        [int64(events, weights, starts, int64, boolean, rows, active, floats)],
+        [int64(times, events, weights, starts, int64, boolean, rows, active, floats)],
     )
 
 

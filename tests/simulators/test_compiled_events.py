@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fusion.errors import InvalidInput
 from fusion.events import LAST_TIME_US, EventStream
-from fusion.lists import list_events, read_integers, use_machine_code
+from fusion.lists import list_events, read_integers
+from fusion.machine_code import use_machine_code
 
 pytest.importorskip("numba", reason="machine code needs Numba")
 from simulators import compiled_events
@@ -75,6 +77,31 @@ def test_extremes_are_those_of_numpy(times, values, dt_s, steps):
     scanned = bits(list_events(stream, dt_s, steps, (2,)))
     with in_numpy():
         assert bits(list_events(stream, dt_s, steps, (2,))) == scanned
+
+
+NUMBERS = st.integers(-1, 9) | st.sampled_from(
+    [LAST_TIME_US, LAST_TIME_US + 1, -(2**63), 2**63 - 1]
+)
+
+
+@given(
+    st.lists(NUMBERS, max_size=6).map(sorted) | st.lists(NUMBERS, max_size=6),
+    st.lists(NUMBERS, max_size=6),
+    st.sampled_from([np.int32, np.int64]),
+)
+def test_events_are_found_wrong_as_numpy_finds_them(times, channels, kind):
+    given = np.array(times, np.int64), np.array(channels, np.int64).astype(kind)
+
+    def checked():
+        try:
+            stream = EventStream.checked(*given, size=8)
+        except InvalidInput as error:
+            return str(error)
+        return stream.t_us.tolist(), stream.channel.tolist(), stream.channel.dtype
+
+    found = checked()
+    with in_numpy():
+        assert checked() == found
 
 
 def test_arrays_out_of_line_are_taken():
