@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection
+from functools import partial
 
 import structlog
 from starlette.datastructures import MutableHeaders
@@ -44,7 +45,7 @@ class Observed:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(make_notes(scope), scope, send, self._observe)
+        exchange = _Exchange(make_notes(scope), send, partial(self._count, scope))
         notes = exchange.notes
         bound = {"request_id": notes.request_id}
         if self._tracing is not None and not scope["path"].startswith(QUIET):
@@ -63,41 +64,48 @@ class Observed:
                     await problem_response(error, notes)(scope, receive, exchange.send)
             finally:
                 exchange.end()
+                self._tell(scope, exchange)
 
-    def _observe(self, exchange: "_Exchange", seconds: float) -> None:
-        path, method = exchange.scope["path"], exchange.scope["method"]
-        route = exchange.notes.route or (path if path in self._paths else "unmatched")
-        self._metrics.observe_request(route, method, exchange.status, seconds)
-        if exchange.notes.trace is not None:
-            exchange.notes.trace.place(exchange.notes.model, exchange.notes.target)
-            exchange.notes.trace.end(method, route, exchange.status)
-        tell = log.debug if path.startswith(QUIET) else log.info
+    def _route(self, scope: Scope, notes: Notes) -> str:
+        path: str = scope["path"]
+        return notes.route or (path if path in self._paths else "unmatched")
+
+    def _count(self, scope: Scope, exchange: "_Exchange") -> None:
+        notes, method = exchange.notes, scope["method"]
+        route = self._route(scope, notes)
+        self._metrics.observe_request(route, method, exchange.status, exchange.took_s)
+        if notes.trace is not None:
+            notes.trace.place(notes.model, notes.target)
+            notes.trace.end(method, route, exchange.status)
+
+    def _tell(self, scope: Scope, exchange: "_Exchange") -> None:
+        notes = exchange.notes
+        tell = log.debug if scope["path"].startswith(QUIET) else log.info
         tell(
             "request",
-            method=method,
-            route=route,
+            method=scope["method"],
+            route=self._route(scope, notes),
             status=exchange.status,
-            duration_ms=round(1000 * seconds, 3),
-            model=exchange.notes.model,
-            target=exchange.notes.target,
-            key=exchange.notes.caller.key_id or None,
+            duration_ms=round(1000 * exchange.took_s, 3),
+            model=notes.model,
+            target=notes.target,
+            key=notes.caller.key_id or None,
         )
 
 
 class _Exchange:
-    """One request and its reply, observed once: before its last bytes go out.
+    """One request and its reply, counted once: before its last bytes go out.
 
-    So whoever has read a reply finds it counted, whichever worker process is asked.
+    So whoever has read a reply finds it counted, whichever worker process is asked. Its log line
+    can wait until the reply is out.
     """
 
-    def __init__(
-        self, notes: Notes, scope: Scope, send: Send, observe: Callable[["_Exchange", float], None]
-    ) -> None:
+    def __init__(self, notes: Notes, send: Send, count: Callable[["_Exchange"], None]) -> None:
         self.notes = notes
-        self.scope = scope
         self.status = 0
+        self.took_s = 0.0
         self._send = send
-        self._observe = observe
+        self._count = count
         self._ended = False
 
     async def send(self, message: Message) -> None:
@@ -112,7 +120,8 @@ class _Exchange:
         await self._send(message)
 
     def end(self) -> None:
-        """Observe the request, unless that has been done."""
+        """Count the request, unless that has been done."""
         if not self._ended:
             self._ended = True
-            self._observe(self, time.perf_counter() - self.notes.started)
+            self.took_s = time.perf_counter() - self.notes.started
+            self._count(self)

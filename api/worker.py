@@ -1,6 +1,7 @@
 """A process that serves: uvicorn's server, begun and ended by its supervisor."""
 
 import asyncio
+import gc
 import os
 import resource
 import signal
@@ -23,6 +24,8 @@ ALIVE, READY, FAILED = b".", b"r", b"f"
 """What a worker tells its supervisor: every second that its event loop turns, and how that went
 that had to be done before it is ready."""
 LOOK_S = 0.25
+GC_THRESHOLDS = 10_000, 20, 20
+"""Objects, and passes over younger ones, between two passes of the garbage collector."""
 SPARE_FILES = 128
 """Descriptors that connections leave to files, child processes and libraries."""
 
@@ -150,6 +153,7 @@ class Server(uvicorn.Server):
         told = False
         while True:
             if not told and (self._health.failure or (self.started and self._health.started)):
+                _spare_the_collector()
                 told = self._tell(FAILED if self._health.failure else READY)
             self._tell(ALIVE)
             await asyncio.sleep(1.0 if told else 0.05)
@@ -159,3 +163,14 @@ class Server(uvicorn.Server):
             self._link.send(what)
             return True
         return False
+
+
+def _spare_the_collector() -> None:
+    """Have the garbage collector pass over all that is loaded by now, and look less often.
+
+    Libraries and models are a million objects, which it walked through for a twentieth of a second,
+    with everybody waiting.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
