@@ -55,7 +55,7 @@ def read_integers(text: memoryview) -> NDArray[np.int64] | None:
     number or one of more than 18 digits, or there is no machine code.
     """
     code = machine_code()
-    if code is None or text[:1] != b"[":
+    if code is None or text[:1].tobytes() != b"[":
         return None
     content = np.frombuffer(text, np.uint8, offset=1)
     out = np.empty(content.size // 2 + 1, np.int64)

@@ -56,7 +56,7 @@ def are_in_order(times: Any, channels: Any, size: int, last_us: int) -> bool:
         if not (before <= times[event] and 0 <= channels[event] < size):
             return False
         before = times[event]
-    return before <= last_us
+    return bool(before <= last_us)
 
 
 @compiled
@@ -83,7 +83,7 @@ def scan_events(
     total = np.zeros(size + 1)
     seen = np.zeros(size // 64 + 1, np.uint64)
     weighted = values.size > 0 and not binary
-    used = _scan(
+    used: int = _scan(
         *(pointer_to(times), times.size, pointer_to(channels), pointer_to(values), weighted),
         *(pointer_to(edges), edges.size - 1, binary, pointer_to(total), pointer_to(seen)),
         *(seen.size, pointer_to(start), pointer_to(channel), pointer_to(value)),
