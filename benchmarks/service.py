@@ -1,8 +1,8 @@
 """What the service costs around the engine: latency, throughput, memory, one worker and two.
 
 A server process of its own answers requests for the network `fusion`: 7,000 events of three
-sensors, binary and JSON, over loopback, with production logs and metrics on. The load comes from
-this process and shares the machine's cores with the service.
+sensors, binary and JSON, over loopback, with keys, production logs and metrics on. The load comes
+from this process and shares the machine's cores with the service.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from api.access.keys import hash_of, new_key
 from benchmarks import load
 from benchmarks.fusion_model import write_model
 from benchmarks.networks import FUSION_LINES
@@ -29,6 +30,8 @@ EVENTS = {"audio": 4220, "camera": 2480, "imu": 300}
 """Sensor → events in a request."""
 
 HOST, READY_S = "127.0.0.1", 120.0
+
+_KEY_ID, _KEY = new_key()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,9 @@ class ServiceFigures:
         ready_s: from the start of the process to the first ready probe.
         idle_rss_mib: memory when it was ready.
         p50_ms: median of binary requests sent one after the other.
+        p95_ms: their 95th percentile.
+        server_p50_ms: their median as the service's log has it, without reading and writing HTTP.
+        server_p95_ms: their 95th percentile there.
         json_p50_ms: the same of JSON requests.
         cpu_ms: processor time of the service for a binary request, at its full rate.
         engine_p50_ms: what replies to binary requests say of the time in the engine.
@@ -54,6 +60,9 @@ class ServiceFigures:
     ready_s: float
     idle_rss_mib: float
     p50_ms: float
+    p95_ms: float
+    server_p50_ms: float
+    server_p95_ms: float
     json_p50_ms: float
     cpu_ms: float
     engine_p50_ms: float
@@ -74,7 +83,9 @@ def measure(target: str, *, requests: int, growth_requests: int) -> ServiceFigur
             idle = one.rss_mib()
             port = one.port
             load.one_after_the_other(HOST, port, binary, requests // 10 + 1)
+            logged = one.log.stat().st_size
             alone = load.one_after_the_other(HOST, port, binary, requests)
+            served_ms = one.logged_ms(logged)
             texts = [_json_request(seed) for seed in range(8)]
             as_json = load.one_after_the_other(HOST, port, texts, requests)
             engine = [_run_ms(load.ask(HOST, port, binary[n % 8])) for n in range(101)]
@@ -94,6 +105,9 @@ def measure(target: str, *, requests: int, growth_requests: int) -> ServiceFigur
         ready_s=one.ready_s,
         idle_rss_mib=idle,
         p50_ms=alone.percentile_ms(50),
+        p95_ms=alone.percentile_ms(95),
+        server_p50_ms=float(np.percentile(served_ms, 50)),
+        server_p95_ms=float(np.percentile(served_ms, 95)),
         json_p50_ms=as_json.percentile_ms(50),
         cpu_ms=spent_s / (2 * requests) * 1e3,
         engine_p50_ms=float(np.median(engine)),
@@ -118,11 +132,17 @@ def report(figures: ServiceFigures, *, as_json: bool) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that is ready, on a port, and how long that took."""
+    """A server that is ready, on a port, its log, and how long that took."""
 
     process: "subprocess.Popen[bytes]"
     port: int
+    log: Path
     ready_s: float
+
+    def logged_ms(self, begin: int) -> list[float]:
+        """Return what the log's lines behind a byte say that requests took."""
+        lines = self.log.read_bytes()[begin:].splitlines()
+        return [json.loads(line)["duration_ms"] for line in lines if b'"/v1/fuse"' in line]
 
     def rss_mib(self) -> float:
         """Return the memory of the process and its children."""
@@ -143,7 +163,7 @@ def serving(shelf: Path, target: str, *, workers: int, cache_ttl_s: int = 0) -> 
         port = probe.getsockname()[1]
     settings = {
         "ENV": "production",
-        "WITHOUT_KEYS": "true",
+        "KEYS_FILE": str(_write_keys(shelf)),
         "HOST": HOST,
         "PORT": str(port),
         "TARGET": target,
@@ -162,10 +182,18 @@ def serving(shelf: Path, target: str, *, workers: int, cache_ttl_s: int = 0) -> 
         )
         try:
             _wait_until_ready(process, port, shelf / "server.log")
-            yield Server(process, port, time.perf_counter() - started)
+            yield Server(process, port, shelf / "server.log", time.perf_counter() - started)
         finally:
             process.terminate()
             process.wait()
+
+
+def _write_keys(folder: Path) -> Path:
+    path = folder / "keys.yaml"
+    entry = {"id": _KEY_ID, "name": "load", "hash": hash_of(_KEY), "scopes": ["fuse"]}
+    path.write_text(json.dumps({"keys": [entry]}))  # JSON is YAML
+    path.chmod(0o600)
+    return path
 
 
 def _wait_until_ready(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
@@ -233,6 +261,7 @@ def binary_request(seed: int) -> bytes:
         "/v1/fuse",
         header + tail,
         Content_Type="application/octet-stream",
+        X_API_Key=_KEY,
         Inference_Header_Content_Length=str(len(header)),
     )
 
@@ -243,7 +272,7 @@ def _json_request(seed: int) -> bytes:
         for sensor, (times, channels) in _events(seed).items()
     }
     body = json.dumps({"sensors": sensors}, separators=(",", ":")).encode()
-    return load.request_bytes("/v1/fuse", body, Content_Type="application/json")
+    return load.request_bytes("/v1/fuse", body, Content_Type="application/json", X_API_Key=_KEY)
 
 
 def _run_ms(reply: bytes) -> float:

@@ -27,7 +27,7 @@ from fusion.errors import NotLoaded
 
 _T = TypeVar("_T")
 
-SHORT_TEXT_BYTES = 65536
+SHORT_TEXT_BYTES = 2**17
 """JSON text up to this length is parsed on the event loop."""
 
 _TRIES = 5
