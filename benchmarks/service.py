@@ -29,6 +29,8 @@ from benchmarks.networks import FUSION_LINES
 EVENTS = {"audio": 4220, "camera": 2480, "imu": 300}
 """Sensor → events in a request."""
 
+SLOW_REQUESTS = 200
+
 HOST, READY_S = "127.0.0.1", 120.0
 
 _KEY_ID, _KEY = new_key()
@@ -51,6 +53,8 @@ class ServiceFigures:
         engine_p50_ms: what replies to binary requests say of the time in the engine.
         requests_per_s: binary requests answered with eight under way.
         half_load_p95_ms: 95th percentile at half that rate, arriving at random.
+        slow_p95_ms: 95th percentile of requests that run on `numpy`, one after the other.
+        slow_server_p95_ms: the same, as the service's log has it.
         two_workers_per_s: as `requests_per_s`, of two workers.
         rss_growth_mib: memory after `growth_requests` more requests, less that before.
         growth_requests: how many.
@@ -68,6 +72,8 @@ class ServiceFigures:
     engine_p50_ms: float
     requests_per_s: float
     half_load_p95_ms: float
+    slow_p95_ms: float
+    slow_server_p95_ms: float
     two_workers_per_s: float
     rss_growth_mib: float
     growth_requests: int
@@ -94,6 +100,10 @@ def measure(target: str, *, requests: int, growth_requests: int) -> ServiceFigur
             spent_s = one.cpu_s() - spent_s
             rate = full.requests_per_s / 2
             half = load.at_rate(HOST, port, binary, requests, per_s=rate)
+            slow_ones = [binary_request(seed, "numpy") for seed in range(8)]
+            logged = one.log.stat().st_size
+            slow = load.one_after_the_other(HOST, port, slow_ones, SLOW_REQUESTS)
+            slow_served_ms = one.logged_ms(logged)
             before = one.rss_mib()
             load.in_parallel(HOST, port, binary, growth_requests, connections=8)
             growth = one.rss_mib() - before
@@ -113,6 +123,8 @@ def measure(target: str, *, requests: int, growth_requests: int) -> ServiceFigur
         engine_p50_ms=float(np.median(engine)),
         requests_per_s=full.requests_per_s,
         half_load_p95_ms=half.percentile_ms(95),
+        slow_p95_ms=slow.percentile_ms(95),
+        slow_server_p95_ms=float(np.percentile(slow_served_ms, 95)),
         two_workers_per_s=both.requests_per_s,
         rss_growth_mib=growth,
         growth_requests=growth_requests,
@@ -238,8 +250,8 @@ def _events(seed: int) -> dict[str, tuple[NDArray[np.int64], NDArray[np.int32]]]
     }
 
 
-def binary_request(seed: int) -> bytes:
-    """Return a fuse request of 7,000 events, another for each seed."""
+def binary_request(seed: int, target: str | None = None) -> bytes:
+    """Return a fuse request of 7,000 events, another for each seed; no target is the default."""
     inputs: list[dict[str, Any]] = []
     tail = b""
     for sensor, (times, channels) in _events(seed).items():
@@ -256,7 +268,7 @@ def binary_request(seed: int) -> bytes:
                 }
             )
             tail += values.tobytes()
-    header = json.dumps({"inputs": inputs}).encode()
+    header = json.dumps({"inputs": inputs, "target": target}).encode()
     return load.request_bytes(
         "/v1/fuse",
         header + tail,
