@@ -29,7 +29,7 @@ def jumped():
     try:
         with open(os.environ["CLOCK_OFFSET"]) as file:
             return _real() + float(file.read() or 0)
-    except OSError:
+    except (OSError, KeyError):  # a child that is told nothing, and may open nothing
         return _real()
 
 time.time = jumped

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from api.connection import _Wire
+from api.transfers import Wire
 
 HEAD, BODY = b"HTTP/1.1 200 OK\r\n\r\n", b"body"
 
@@ -38,7 +38,7 @@ class _Transport:
 def test_a_head_waits_for_what_follows_in_the_same_turn(parts, now, later):
     async def written() -> None:
         transport = _Transport()
-        wire = _Wire(transport, lambda: None)
+        wire = Wire(transport, lambda: None)
         for part in parts:
             wire.write(part)
         assert transport.writes == now
