@@ -45,7 +45,7 @@ def shared_metrics() -> Iterator[None]:
 
 
 def make_room() -> None:
-    """Give this worker's files their room, before prometheus_client is imported.
+    """Give this worker's files their room, before any metric is made.
 
     Where there is none, the worker counts for itself alone, and says so in the log.
     """
@@ -62,6 +62,10 @@ def make_room() -> None:
         for path in paths:
             path.unlink(missing_ok=True)
         del os.environ[MULTIPROCESS_DIR]
+        # It looked for the folder when it was imported, which the main module may have done.
+        from prometheus_client import values  # noqa: PLC0415 (the supervisor does without it)
+
+        values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
 
 
 def retire(pid: int) -> None:

@@ -103,8 +103,7 @@ def _work(settings: Settings, listener: socket.socket, link: socket.socket, pati
         signal.signal(number, signal.SIG_IGN)
     configure_logging(settings)
     make_room()
-    # Imported here: the supervisor does without it, and prometheus_client looks at once at what
-    # `make_room` may change.
+    # Imported here: the supervisor does without it.
     from api.worker import work  # noqa: PLC0415
 
     work(settings, listener, link, patient)

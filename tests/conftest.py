@@ -1,4 +1,5 @@
 import pytest
+import structlog
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -8,3 +9,24 @@ def data_dir(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SNN_FUSION_DATA_DIR", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def uncached_loggers():
+    """Let no logger keep the standard error of the test that used it first."""
+    configure = structlog.configure
+
+    def uncached(**given):
+        configure(**{**given, "cache_logger_on_first_use": False})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(structlog, "configure", uncached)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def log_as_before():
+    """Log after each test as before it."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
