@@ -153,24 +153,23 @@ class Server(uvicorn.Server):
         told = False
         while True:
             if not told and (self._health.failure or (self.started and self._health.started)):
-                _spare_the_collector()
+                self.settle()
                 told = self._tell(FAILED if self._health.failure else READY)
             self._tell(ALIVE)
             await asyncio.sleep(1.0 if told else 0.05)
+
+    def settle(self) -> None:
+        """Have the garbage collector pass over all that is loaded by now, and look less often.
+
+        Libraries and models are a million objects, which it walked through for a twentieth of a
+        second, with everybody waiting.
+        """
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
 
     def _tell(self, what: bytes) -> bool:
         with suppress(OSError):  # a supervisor that does not read will do so, or is gone
             self._link.send(what)
             return True
         return False
-
-
-def _spare_the_collector() -> None:
-    """Have the garbage collector pass over all that is loaded by now, and look less often.
-
-    Libraries and models are a million objects, which it walked through for a twentieth of a second,
-    with everybody waiting.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)

@@ -20,10 +20,13 @@ LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 
 
 @pytest.fixture(scope="module")
-def address():
-    with running(load_settings()) as server:
-        server.wait_until_ready()
-        yield str(server.client.base_url).rstrip("/").removeprefix("http://")
+def address(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        # What the pages upload is nobody else's to see.
+        patch.setenv("SNN_FUSION_DATA_DIR", str(tmp_path_factory.mktemp("data")))
+        with running(load_settings()) as server:
+            server.wait_until_ready()
+            yield str(server.client.base_url).rstrip("/").removeprefix("http://")
 
 
 def blocks(page):

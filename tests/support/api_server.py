@@ -90,6 +90,9 @@ class ThreadedServer(Server):
         self.loop = asyncio.get_running_loop()
         return nullcontext()
 
+    def settle(self) -> None:
+        """Leave the garbage collector of the process, which runs other tests, as it is."""
+
 
 @contextmanager
 def running(settings: Settings, **collaborators: Any) -> Iterator[Running]:
