@@ -37,7 +37,8 @@ from drills.checked_load import (
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.fusion_model import LINES, write_model
+from benchmarks.fusion_model import write_model
+from benchmarks.networks import FUSION_LINES
 
 AV_DIGITS = Path(__file__).parents[2] / "examples" / "av_digits"
 CHECK_EVERY, LINES_OPEN, PROBE_S = 20, 32, 15.0
@@ -127,7 +128,7 @@ def _questions(port: int) -> dict[str, list[Question]]:
             asked = [_quantised(one) for one in make_questions(target, 1)[:3]]
             found[target] = _named(known(port, asked, asked), target)
             continue
-        size = LINES["camera"], 100_000
+        size = FUSION_LINES["camera"], 100_000
         both = [
             make_questions(one, 1) + event_questions("fusion", one, "camera", size, 2)
             for one in (target, REFERENCE)
