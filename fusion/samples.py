@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from fusion.encoding import Recording
@@ -46,6 +47,13 @@ def read_index(folder: Path | None) -> SampleIndex:
     """
     if folder is None or not (path := folder / INDEX).is_file():
         return SampleIndex(attribution="", samples=())
+    seen = path.stat()
+    return _read(path, (seen.st_ino, seen.st_mtime_ns, seen.st_size))
+
+
+# Every request that names a sample asks, and reading YAML takes longer than most runs.
+@lru_cache(maxsize=64)
+def _read(path: Path, state: tuple[int, ...]) -> SampleIndex:  # noqa: ARG001, a part of the key
     return convert(read_yaml(path.read_bytes(), INDEX, MAX_INDEX_BYTES), SampleIndex, INDEX)
 
 

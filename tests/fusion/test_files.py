@@ -82,6 +82,13 @@ def test_samples_are_listed_and_read_by_name(model, shipped):
     assert events.channel.tolist() == [2]
 
 
+def test_a_changed_index_is_read_anew(shipped):
+    assert [sample.name for sample in list_samples(shipped)] == ["first"]
+    index = shipped / "samples" / "index.yaml"
+    index.write_text(index.read_text().replace("first", "renamed"))
+    assert [sample.name for sample in list_samples(shipped)] == ["renamed"]
+
+
 def test_unknown_samples_are_named(model, shipped):
     for name, sensor in (("second", "cam"), ("first", "skin"), ("first", "nose")):
         with pytest.raises(InvalidInput) as caught:
