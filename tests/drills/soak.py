@@ -41,7 +41,7 @@ from benchmarks.fusion_model import write_model
 from benchmarks.networks import FUSION_LINES
 
 AV_DIGITS = Path(__file__).parents[2] / "examples" / "av_digits"
-CHECK_EVERY, LINES_OPEN, PROBE_S = 20, 32, 15.0
+CHECK_EVERY, LINES_OPEN, PROBE_S = 20, 32, 30.0
 SHARES = {TARGET: 0.97, "loihi-emulator": 0.02, "brian2": 0.005, REFERENCE: 0.005}
 """Target → its share of the requests."""
 
@@ -115,7 +115,7 @@ def soak(seconds: float, window_s: float, load: float) -> Iterator[Window]:
         write_model(Path(folder))
         with service(MODELS_DIR=folder) as started:
             questions = _questions(started.port)
-            rate = load * _full_rate(started.port, questions[TARGET])
+            rate = load * _full_rate(started.port, questions)
             print(f"{rate:.0f} requests a second", flush=True)
             yield from _watched(started, questions, rate, seconds, window_s)
 
@@ -150,15 +150,15 @@ def _named(questions: Sequence[Question], target: str) -> list[Question]:
     return list(questions)
 
 
-def _full_rate(port: int, questions: Sequence[Question]) -> float:
-    """Return how many requests to the default target are answered in a second, eight under way."""
+def _full_rate(port: int, questions: dict[str, list[Question]]) -> float:
+    """Return how many requests of the mix are answered in a second, eight under way."""
     seen = Seen()
     end = time.perf_counter() + PROBE_S
 
     def ask(seed: int) -> None:
         draw, line = random.Random(seed), Line(port)
         while time.perf_counter() < end:
-            _ask(line, draw.choice(questions), time.perf_counter(), seen, check=False)
+            _ask(line, _drawn(draw, questions), time.perf_counter(), seen, check=False)
 
     threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(8)]
     for thread in threads:
@@ -166,6 +166,12 @@ def _full_rate(port: int, questions: Sequence[Question]) -> float:
     for thread in threads:
         thread.join()
     return seen.requests / PROBE_S
+
+
+def _drawn(draw: random.Random, questions: dict[str, list[Question]]) -> Question:
+    """Return any question, of the targets by their shares."""
+    (target,) = draw.choices(list(SHARES), list(SHARES.values()))
+    return draw.choice(questions[target])
 
 
 def _ask(line: Line, question: Question, due: float, seen: Seen, check: bool) -> None:
@@ -203,13 +209,11 @@ def _watched(
 
     def arrive() -> None:
         draw, moment, number = random.Random(0), begun, 0
-        targets, shares = list(SHARES), list(SHARES.values())
         while not stop.is_set():
             moment += draw.expovariate(rate)
             stop.wait(max(0.0, moment - time.perf_counter()))
-            (target,) = draw.choices(targets, shares)
             number += 1
-            due.put((moment, draw.choice(questions[target]), number % CHECK_EVERY == 0))
+            due.put((moment, _drawn(draw, questions), number % CHECK_EVERY == 0))
 
     threads = [threading.Thread(target=serve) for _ in range(LINES_OPEN)]
     threads.append(threading.Thread(target=arrive))
