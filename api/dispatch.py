@@ -9,8 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.access.refusals import Refused
 from api.errors import ClientGone, NotSupported, QueueFull, problem_response
 from api.notes import KEY
-from backends.errors import BackendError, told
-from backends.registry import InvalidTarget
+from backends.errors import BackendError, InvalidTarget, told
 from fusion.errors import FusionError
 
 log = structlog.get_logger("snn_fusion")

@@ -18,6 +18,7 @@ from backends.base import Target
 from backends.errors import (
     BackendError,
     Diverged,
+    InvalidTarget,
     ModelRejected,
     RunFailed,
     RunTimeout,
@@ -25,7 +26,6 @@ from backends.errors import (
     UnknownTarget,
     told,
 )
-from backends.registry import InvalidTarget
 from fusion.errors import (
     Conflict,
     Damaged,

@@ -6,8 +6,7 @@ import typer
 
 from api.settings import InvalidSettings, load_settings
 from api.targets import make_registry
-from backends.errors import BackendError
-from backends.registry import InvalidTarget
+from backends.errors import BackendError, InvalidTarget
 
 FAILED, NO_CHECKLIST = 1, 2
 """Exit codes: a step did not pass; the target is unknown or has no checklist."""

@@ -11,9 +11,9 @@ from api.render import model_name
 from api.replies import AvailabilityReply, CheckReply, FitReply
 from api.targets import availability, unavailable
 from backends.contracts import contract_on
-from backends.errors import BackendError
+from backends.errors import BackendError, InvalidTarget
 from backends.fit import FitReport, fit_report
-from backends.registry import InvalidTarget, Registry
+from backends.registry import Registry
 from fusion.contract import ExecutionContract
 from fusion.errors import InvalidInput
 from fusion.model import FusionModel

@@ -6,8 +6,7 @@ from contextlib import contextmanager
 import typer
 
 from api.settings import InvalidSettings
-from backends.errors import BackendError
-from backends.registry import InvalidTarget
+from backends.errors import BackendError, InvalidTarget
 from fusion.errors import FusionError
 
 BAD_INPUT, BROKEN = 2, 3

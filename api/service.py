@@ -29,10 +29,10 @@ from api.shadow import make_shadow
 from api.targets import check_targets
 from backends.base import Target
 from backends.contracts import contract_on
-from backends.errors import BackendError, UnknownTarget, told
+from backends.errors import BackendError, InvalidTarget, UnknownTarget, told
 from backends.fuse import FusedAnswer, encode
 from backends.programs import ProgramCache
-from backends.registry import InvalidTarget, Registry
+from backends.registry import Registry
 from fusion.contract import ExecutionContract
 from fusion.events import dt_ns
 from fusion.model import FusionModel, values_per_step

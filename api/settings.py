@@ -15,11 +15,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from api.models.remote import make_objects
 from api.redis.url import check_url
-from backends.base import SizeLimits
-from backends.cpu_backend import default_target
-from backends.registry import DEFAULT_SIZES
+from backends.limits import DEFAULT_SIZES, SizeLimits
 from fusion.limits import DEFAULT_LIMITS, ModelLimits
 
 PREFIX = "SNN_FUSION_"
@@ -234,6 +231,8 @@ class Settings(BaseSettings):
     @classmethod
     def _leads_somewhere(cls, value: str | None) -> str | None:
         if value is not None:
+            from api.models.remote import make_objects  # noqa: PLC0415
+
             make_objects(value)
         return value
 
@@ -287,7 +286,12 @@ SECRETS = frozenset(
 def _default_target(
     targets: Sequence[str] = (), peers: Mapping[str, str] | None = None, **_: object
 ) -> str:
-    return next(iter(peers or {}), NONE) if targets == (NONE,) else default_target(targets)
+    if targets == (NONE,):
+        return next(iter(peers or {}), NONE)
+    # The supervisor does without NumPy and Numba, where it is told the target.
+    from backends.cpu_backend import default_target  # noqa: PLC0415
+
+    return default_target(targets)
 
 
 def _address(entry: str) -> tuple[str, str]:

@@ -18,10 +18,10 @@ from api.settings import Settings
 from backends.base import Target
 from backends.compare import TOLERANCE, raster_of, verdict_on
 from backends.contracts import contract_on
-from backends.errors import BackendError
+from backends.errors import BackendError, InvalidTarget
 from backends.fuse import FusedAnswer, again_under, answer_of, run_batch
 from backends.programs import ProgramCache
-from backends.registry import InvalidTarget, Registry
+from backends.registry import Registry
 from fusion.errors import FusionError
 from simulators.rasters import PopulationDifference, population_difference
 

@@ -2,8 +2,8 @@
 
 from api.replies import AvailabilityReply
 from api.settings import PREFIX, InvalidSettings, Settings
-from backends.errors import BackendError, TargetUnavailable, UnknownTarget, told
-from backends.registry import InvalidTarget, Registry
+from backends.errors import BackendError, InvalidTarget, TargetUnavailable, UnknownTarget, told
+from backends.registry import Registry
 
 
 def make_registry(settings: Settings) -> Registry:

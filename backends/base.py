@@ -2,7 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -69,39 +70,6 @@ class Capabilities:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SizeLimits:
-    """What a process that prepares models can hold, whatever their target.
-
-    A neuron takes about 100 bytes while a model is prepared, a synapse 100, a value of a delay 16.
-
-    Attributes:
-        neurons: neurons in one model.
-        synapses: weights that are not 0 in one model.
-        values: values that all nodes of one model put out in a step.
-        delay_values: values that all delays of one model hold back.
-    """
-
-    neurons: int = 1_000_000
-    synapses: int = 20_000_000
-    values: int = 10_000_000
-    delay_values: int = 2_000_000
-
-    def of(self, own: Capabilities) -> Capabilities:
-        """Return a target's capabilities within these limits."""
-        return replace(
-            own,
-            max_neurons=_least(own.max_neurons, self.neurons),
-            max_synapses=_least(own.max_synapses, self.synapses),
-            max_values=_least(own.max_values, self.values),
-            max_delay_values=_least(own.max_delay_values, self.delay_values),
-        )
-
-
-def _least(own: int | None, limit: int) -> int:
-    return limit if own is None else min(own, limit)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
     """What a run takes on the machine where the figures were measured, for estimates only.
 
@@ -132,6 +100,19 @@ class EnergyModel:
     pj_per_synaptic_event: float
     pj_per_neuron_update: float
     excludes: tuple[str, ...]
+
+    @property
+    def formula(self) -> str:
+        """How an estimate comes about, for people."""
+        return _formula(self.pj_per_synaptic_event, self.pj_per_neuron_update)
+
+
+@cache
+def _formula(pj_per_synaptic_event: float, pj_per_neuron_update: float) -> str:
+    return (
+        f"{pj_per_synaptic_event:g} pJ x synaptic events + "
+        f"{pj_per_neuron_update:g} pJ x neuron updates, every update as of an active neuron"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,8 @@ from typing import Any
 
 from backends.base import Backend, Program, Target, Violation
 from backends.checks import check_plan
-from backends.errors import ModelRejected, RunFailed, TargetUnavailable
+from backends.errors import InvalidTarget, ModelRejected, RunFailed, TargetUnavailable
 from backends.host import ChildHost
-from backends.registry import InvalidTarget
 from backends.simulated import HostedProgram, from_tree, to_tree
 from backends.worker import Opened
 from fusion.contract import ExecutionContract

@@ -6,9 +6,10 @@ from typing import Any
 import nir
 import numpy as np
 
-from backends.base import Capabilities, SizeLimits, Violation
+from backends.base import Capabilities, Violation
 from backends.cores import Placement, Wires, place
 from backends.errors import ModelRejected
+from backends.limits import SizeLimits
 from fusion.contract import ExecutionContract
 from fusion.model import FusionModel
 from simulators.draft import KINDS, NodeSize, measure

@@ -6,9 +6,8 @@ from importlib import import_module
 from pathlib import Path
 
 from backends.base import Target
-from backends.errors import TargetUnavailable
+from backends.errors import InvalidTarget, TargetUnavailable
 from backends.in_process import Engine, InProcessBackend
-from backends.registry import InvalidTarget
 from simulators.plan import Plan
 
 

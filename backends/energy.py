@@ -60,9 +60,6 @@ def energy_report(
     picojoules = (
         model.pj_per_synaptic_event * synaptic_events + model.pj_per_neuron_update * neuron_updates
     )
-    formula = (
-        f"{model.pj_per_synaptic_event:g} pJ x synaptic events + "
-        f"{model.pj_per_neuron_update:g} pJ x neuron updates, every update as of an active neuron"
-    )
-    estimate = SampleEnergy("estimate", picojoules * 1e-12, model.model, formula, model.excludes)
-    return EnergyReport(estimate, None)
+    joules = picojoules * 1e-12
+    told = SampleEnergy("estimate", joules, model.model, model.formula, model.excludes)
+    return EnergyReport(told, None)

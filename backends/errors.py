@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from backends.base import Violation
 
 
+class InvalidTarget(ValueError):
+    """A file in `hw_configs` is wrong; the message names the file and the entry."""
+
+
 class BackendError(Exception):
     """Base of what can go wrong with a target."""
 

@@ -8,14 +8,13 @@ from typing import Any
 from backends.base import Backend, Program, RunResult, Target, Violation
 from backends.checks import NODE_TYPE, check_plan
 from backends.contracts import LOIHI
-from backends.errors import ModelRejected, RunFailed, TargetUnavailable
+from backends.errors import InvalidTarget, ModelRejected, RunFailed, TargetUnavailable
 from backends.host import ChildHost
 from backends.lava_engine import LavaEngine, lava_host
 from backends.lava_environment import lava_python
 from backends.lava_float import SUPPORTED, float_violations
 from backends.lava_float_engine import LavaFloatEngine
 from backends.loihi import check_loihi, cores_of, integers_of
-from backends.registry import InvalidTarget
 from fusion.contract import ExecutionContract
 from fusion.model import FusionModel
 from simulators.plan import make_plan

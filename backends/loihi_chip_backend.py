@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from backends.base import Backend, CheckedStep, Energy, Program, RunResult, Target, Violation
-from backends.errors import ModelRejected, RunFailed, TargetUnavailable
+from backends.errors import InvalidTarget, ModelRejected, RunFailed, TargetUnavailable
 from backends.host import ChildHost
 from backends.lava_engine import LavaEngine, lava_host, network_parts
 from backends.lava_environment import lava_python
 from backends.loihi import check_loihi, cores_of, integers_of
-from backends.registry import InvalidTarget
 from fusion.contract import ExecutionContract
 from fusion.errors import InvalidInput, InvalidModel
 from fusion.manifest import convert

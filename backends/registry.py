@@ -13,18 +13,14 @@ from typing import Self
 
 import yaml
 
-from backends.base import Backend, SizeLimits, Target
-from backends.errors import TargetUnavailable, UnknownTarget
+from backends.base import Backend, Target
+from backends.errors import InvalidTarget, TargetUnavailable, UnknownTarget
+from backends.limits import DEFAULT_SIZES, SizeLimits
 from fusion.errors import InvalidModel
 from fusion.manifest import convert
 
 GROUP = "snn_fusion.backends"
 """Entry-point group through which backends, ours included, are found."""
-DEFAULT_SIZES = SizeLimits()
-
-
-class InvalidTarget(ValueError):
-    """A file in `hw_configs` is wrong; the message names the file and the entry."""
 
 
 def read_target(path: Path | Traversable) -> Target:

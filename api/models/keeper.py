@@ -15,9 +15,8 @@ from api.models.entry import Entry
 from api.models.opening import make_changes, make_store
 from api.running import Runner
 from api.settings import PREFIX, InvalidSettings, Settings
-from backends.errors import BackendError, told
+from backends.errors import BackendError, InvalidTarget, told
 from backends.programs import ProgramCache
-from backends.registry import InvalidTarget
 from fusion.errors import FusionError, StoreFailed
 from fusion.model import FusionModel
 from fusion.shelf import Shelf

@@ -12,8 +12,7 @@ from api.access.scopes import Scope, needs, open_to_all
 from api.replies import HealthReply, RootReply
 from api.routes.common import documented, json_reply, service_of
 from api.service import Service
-from backends.errors import BackendError, told
-from backends.registry import InvalidTarget
+from backends.errors import BackendError, InvalidTarget, told
 
 router = APIRouter(tags=["operations"])
 

@@ -21,8 +21,8 @@ from support.small_graphs import chain, contract, filled
 
 from backends.base import RunResult
 from backends.brian2_backend import Brian2Backend
-from backends.errors import ModelRejected, RunFailed, RunTimeout, TargetUnavailable
-from backends.registry import InvalidTarget, Registry
+from backends.errors import InvalidTarget, ModelRejected, RunFailed, RunTimeout, TargetUnavailable
+from backends.registry import Registry
 from backends.simulated import from_tree, to_tree
 from fusion.errors import InvalidInput, InvalidModel
 from fusion.model import bare_model

@@ -7,8 +7,8 @@ from support.models import small_graph
 
 from backends import cpu_backend
 from backends.cpu_backend import CpuBackend, why_numba_fails
-from backends.errors import TargetUnavailable
-from backends.registry import InvalidTarget, Registry
+from backends.errors import InvalidTarget, TargetUnavailable
+from backends.registry import Registry
 from fusion.contract import make_contract
 from fusion.model import bare_model
 

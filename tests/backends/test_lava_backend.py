@@ -11,10 +11,10 @@ import pytest
 from support.lava import installed
 from support.loihi import every_kind, model_of
 
-from backends.errors import ModelRejected, RunFailed, TargetUnavailable
+from backends.errors import InvalidTarget, ModelRejected, RunFailed, TargetUnavailable
 from backends.lava_backend import LavaBackend
 from backends.lava_environment import VARIABLE
-from backends.registry import InvalidTarget, Registry
+from backends.registry import Registry
 from fusion.contract import make_contract
 from fusion.model import bare_model
 from simulators.plan import make_plan

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 from api.cli import app
 from backends import chip_first_run, loihi_chip_backend
 from backends.base import Target
-from backends.errors import ModelRejected, RunFailed, RunTimeout, TargetUnavailable
+from backends.errors import InvalidTarget, ModelRejected, RunFailed, RunTimeout, TargetUnavailable
 from backends.loihi_chip_backend import LoihiChipBackend
-from backends.registry import InvalidTarget, Registry
+from backends.registry import Registry
 from fusion.contract import make_contract
 from fusion.errors import InvalidInput
 from fusion.model import bare_model

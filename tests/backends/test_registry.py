@@ -4,8 +4,8 @@ import pytest
 import yaml
 
 from backends.base import Backend, EnergyModel, Taint
-from backends.errors import TargetUnavailable, UnknownTarget
-from backends.registry import InvalidTarget, Registry, read_target
+from backends.errors import InvalidTarget, TargetUnavailable, UnknownTarget
+from backends.registry import Registry, read_target
 
 CONFIGS = Path(__file__).parents[2] / "hw_configs"
 
