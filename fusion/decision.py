@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fusion.machine_code import machine_code
 from fusion.manifest import Head
+from fusion.weighing import weigh
 
 Array = NDArray[np.float64]
 
@@ -32,37 +34,9 @@ def read_logits(output: NDArray[np.floating], head: Head, dt_s: float) -> Array:
     if head.readout == "mean":
         return np.asarray(seen.mean(axis=1), np.float64)
     if head.readout == "count":
-        return np.asarray(seen.sum(axis=1), np.float64)
+        return np.asarray(np.add.reduce(seen, axis=1))
     fired = seen != 0
     return -np.where(fired.any(axis=1), fired.argmax(axis=1), steps).astype(np.float64)
-
-
-def log_posterior(logits: Array, temperature: float) -> Array:
-    """Return log p(label) from logits [..., labels], after dividing by the temperature."""
-    return _log_softmax(logits / temperature)
-
-
-def product_of_experts(log_posteriors: Mapping[str, Array], labels: int) -> Array:
-    """Return the fused log-posterior [labels]; without any sensor the uniform prior."""
-    return _log_softmax(_total(log_posteriors, labels))
-
-
-def _total(log_posteriors: Mapping[str, Array], labels: int, without: str | None = None) -> Array:
-    """Return the sum over all sensors but one."""
-    total = np.zeros(labels)
-    for name in sorted(log_posteriors):  # a fixed order of addition, whatever the caller's
-        if name != without:
-            total += log_posteriors[name]
-    return total
-
-
-def _log_softmax(x: Array) -> Array:
-    """Return x − log Σ exp x over the last axis, from x less its largest.
-
-    SciPy's does the same, and spends ten times as long on what else it can be given.
-    """
-    shifted = x - x.max(axis=-1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)), np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,23 +45,21 @@ class Decision:
 
     Attributes:
         log_posterior: fused log p(label) [labels].
+        posterior: fused p(label) [labels].
         by_sensor: sensor → its own p(label) [labels], for the sensors that took part.
         contributions: sensor → log p(ŷ | all) − log p(ŷ | all but this one), nats.
+        best: index ŷ of the most probable label, the first of equals.
+        certainty: of the fused posterior, see `fusion.quality.certainty`.
+        conflict: of the sensors, see `fusion.quality.conflict`.
     """
 
     log_posterior: Array
+    posterior: Array
     by_sensor: Mapping[str, Array]
     contributions: Mapping[str, float]
-
-    @property
-    def posterior(self) -> Array:
-        """Fused p(label) [labels]."""
-        return np.asarray(np.exp(self.log_posterior), np.float64)
-
-    @property
-    def best(self) -> int:
-        """Index ŷ of the most probable label, the first of equals."""
-        return int(np.argmax(self.log_posterior))
+    best: int
+    certainty: float
+    conflict: float
 
     @property
     def confidence(self) -> float:
@@ -95,14 +67,23 @@ class Decision:
         return float(self.posterior[self.best])
 
 
-def decide(log_posteriors: Mapping[str, Array], labels: int) -> Decision:
-    """Fuse the log-posteriors [labels] of the sensors that took part, none included."""
-    totals = [_total(log_posteriors, labels, name) for name in (None, *log_posteriors)]
-    fused, *rest = _log_softmax(np.array(totals))
-    best = int(np.argmax(fused))
-    contributions = {
-        name: float(fused[best] - others[best])
-        for name, others in zip(log_posteriors, rest, strict=True)
-    }
-    by_sensor = {name: np.exp(value) for name, value in log_posteriors.items()}
-    return Decision(fused, by_sensor, contributions)
+def decide(scores: Mapping[str, Array], labels: int) -> Decision:
+    """Fuse what the sensors that took part say, none included: then the answer is uniform.
+
+    Args:
+        scores: sensor → log p(label) [labels], finite, up to a constant: logits divided by their
+            temperature.
+        labels: how many there are.
+    """
+    code = machine_code()
+    names = sorted(scores)  # a fixed order of addition, whatever the caller's
+    rows = np.array([scores[name] for name in names], np.float64).reshape(-1, labels)
+    fused, contributions = np.empty(labels), np.empty(len(names))
+    posteriors = np.empty((1 + len(names), labels))
+    fuse = weigh if code is None else code.weigh
+    best, certainty, conflict = fuse(rows, fused, posteriors, contributions)
+    place = {name: number for number, name in enumerate(names)}
+    own = {name: posteriors[1 + place[name]] for name in scores}
+    shares = {name: float(contributions[place[name]]) for name in scores}
+    parts = best, float(certainty), float(conflict)
+    return Decision(fused, posteriors[0], own, shares, *parts)

@@ -64,10 +64,9 @@ class EventStream:
         Raises:
             InvalidInput: naming the field and the first offending event.
         """
-        if value is None and _in_order(t_us, channel, size):
-            assert isinstance(t_us, np.ndarray)
-            assert isinstance(channel, np.ndarray)
-            return cls(plain(t_us), plain(channel).astype(np.int32, copy=False), None, size)
+        ordered = _ordered(t_us, channel, size) if value is None else None
+        if ordered is not None:
+            return cls(*ordered, None, size)
         times = _whole_numbers(t_us, f"{field}.times_us").astype(np.int64, copy=False)
         channels = _whole_numbers(channel, f"{field}.channels")
         _same_length(times, channels, field, "channels")
@@ -83,18 +82,24 @@ def plain(array: NDArray[_Number]) -> NDArray[_Number]:
     return array if flags.c_contiguous and flags.aligned else array.copy()
 
 
-def _in_order(times: ArrayLike, channels: ArrayLike, size: int) -> bool:
-    """Return whether machine code finds nothing wrong with events; what is, NumPy says."""
+def _ordered(
+    times: ArrayLike, channels: ArrayLike, size: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32]] | None:
+    """Return events in which machine code finds nothing wrong; what is, NumPy says."""
     code = machine_code()
     if code is None or not (isinstance(times, np.ndarray) and isinstance(channels, np.ndarray)):
-        return False
-    return (
-        times.dtype == np.int64
-        and channels.dtype in (np.int32, np.int64)
-        and times.ndim == channels.ndim == 1
-        and times.size == channels.size
-        and bool(code.are_in_order(plain(times), plain(channels), size, LAST_TIME_US))
-    )
+        return None
+    if (
+        times.dtype != np.int64
+        or channels.dtype not in (np.int32, np.int64)
+        or not times.ndim == channels.ndim == 1
+        or times.size != channels.size
+    ):
+        return None
+    times, channels = plain(times), plain(channels)
+    if not code.are_in_order(times, channels, size, LAST_TIME_US):
+        return None
+    return times, channels.astype(np.int32, copy=False)
 
 
 def _whole_numbers(values: ArrayLike, field: str) -> NDArray[np.signedinteger]:

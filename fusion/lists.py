@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusion.events import Binning, EventStream, bin_events, dt_ns, plain
-from fusion.machine_code import MachineCode, machine_code
+from fusion.machine_code import ROOM, MachineCode, machine_code
 from fusion.sparse_raster import SparseRaster
 
 _NOTHING = np.empty(0, np.float32)
@@ -79,7 +79,7 @@ def _scanned(
 ) -> _Lists:
     events = len(stream)
     start = np.empty(steps + 1, np.int64)
-    channel, value = np.empty(events, np.int32), np.empty(events, np.float32)
+    channel, value = np.empty(events + ROOM, np.int32), np.empty(events, np.float32)
     values = _NOTHING if stream.value is None else plain(stream.value)
     inside = code.scan_events(
         *(plain(stream.t_us), plain(stream.channel), values, _edges_us(dt_s, steps), stream.size),

@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 Bytes = NDArray[np.uint8]
 
+ROOM = 4
+"""Entries that a list needs behind its last one, because some are written at a time."""
+
 
 class MachineCode(Protocol):
     """What an engine that compiles brings along for all that every event passes through.
@@ -34,6 +37,14 @@ class MachineCode(Protocol):
         channel: NDArray[np.int32],
         value: NDArray[np.float32],
     ) -> int: ...
+
+    def weigh(  # noqa: D102
+        self,
+        scores: NDArray[np.float64],
+        fused: NDArray[np.float64],
+        posteriors: NDArray[np.float64],
+        contributions: NDArray[np.float64],
+    ) -> tuple[int, float, float]: ...
 
     def scan_integers(self, text: Bytes, out: NDArray[np.int64]) -> int: ...  # noqa: D102
 

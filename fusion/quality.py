@@ -4,13 +4,13 @@ Q measures the health of the fusion (sensors present, agreeing and sure), not co
 the confidence beside it.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fusion.weighing import certainty_of, conflict_of
 
 Array = NDArray[np.float64]
 
@@ -37,9 +37,7 @@ class Quality:
 
 def certainty(posterior: Array) -> float:
     """Return 1 − H(p)/ln K of a posterior [K]: 0 when uniform, 1 when one label is sure."""
-    p = posterior[posterior > 0]
-    entropy = -float((p * np.log(p)).sum())
-    return min(1.0, max(0.0, 1.0 - entropy / math.log(posterior.size)))
+    return certainty_of(posterior)
 
 
 def conflict(posteriors: Mapping[str, Array]) -> float:
@@ -48,12 +46,7 @@ def conflict(posteriors: Mapping[str, Array]) -> float:
     The sum is the Bhattacharyya coefficient, 1 for equal and 0 for disjoint posteriors; c is the
     certainty, so two unsure sensors do not conflict.
     """
-    worst = 0.0
-    sure = {name: certainty(posterior) for name, posterior in posteriors.items()}
-    for first, second in combinations(posteriors, 2):
-        overlap = min(1.0, float(np.sqrt(posteriors[first] * posteriors[second]).sum()))
-        worst = max(worst, min(sure[first], sure[second]) * (1.0 - overlap))
-    return worst
+    return conflict_of(np.array([*posteriors.values()], np.float64, ndmin=2))
 
 
 def coverage(reliability: Mapping[str, float], live: Mapping[str, float]) -> float:
@@ -66,13 +59,3 @@ def coverage(reliability: Mapping[str, float], live: Mapping[str, float]) -> flo
     """
     total = sum(reliability.values())
     return sum(weight * live.get(name, 0.0) for name, weight in reliability.items()) / total
-
-
-def assess(
-    fused: Array,
-    posteriors: Mapping[str, Array],
-    reliability: Mapping[str, float],
-    live: Mapping[str, float],
-) -> Quality:
-    """Return the quality of one fused answer; arguments as in the functions above."""
-    return Quality(certainty(fused), conflict(posteriors), coverage(reliability, live))

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusion.contract import ExecutionContract
-from fusion.decision import Decision, decide, log_posterior, read_logits
+from fusion.decision import Decision, decide, read_logits
 from fusion.encoding import Recording
 from fusion.errors import InvalidInput, InvalidModel
 from fusion.lists import list_events, list_nothing
 from fusion.manifest import Manifest
 from fusion.model import FusionModel
-from fusion.quality import Quality, assess
+from fusion.quality import Quality, coverage
 from fusion.sparse_raster import SparseRaster
 
 
@@ -124,7 +124,8 @@ def encode_window(
     extra = max(latency_steps.values(), default=0)
     inputs, reports = {}, {}
     for name, sensor in manifest.sensors.items():
-        shape = tuple(np.atleast_1d(model.graph.nodes[sensor.node].input_type["input"]).tolist())
+        kind = model.graph.nodes[sensor.node].input_type
+        shape = tuple(np.asarray(kind["input"]).ravel().tolist())
         if name not in recordings:
             inputs[sensor.node] = list_nothing(steps + extra, shape)
             continue
@@ -154,19 +155,16 @@ def decide_window(
     """
     reports = encoding.reports
     steps = window_steps(manifest, contract.dt_s)
-    beliefs = {}
+    scores = {}
     for head in manifest.heads.values():
         if head.sensor in reports and reports[head.sensor].live:
             late = encoding.latency_steps.get(head.node, 0)
             seen = outputs[head.node][None, late : late + steps]
             logits = read_logits(seen, head, contract.dt_s)[0]
-            beliefs[head.sensor] = log_posterior(logits, head.temperature)
-    decision = decide(beliefs, len(manifest.labels))
-    quality = assess(
-        decision.posterior,
-        decision.by_sensor,
-        {head.sensor: head.reliability for head in manifest.heads.values()},
-        dict.fromkeys(beliefs, 1.0),
-    )
+            scores[head.sensor] = logits / head.temperature
+    decision = decide(scores, len(manifest.labels))
+    reliability = {head.sensor: head.reliability for head in manifest.heads.values()}
+    covered = coverage(reliability, dict.fromkeys(scores, 1.0))
+    quality = Quality(decision.certainty, decision.conflict, covered)
     end_us = round(steps * contract.dt_s * 1e6)
     return FusedWindow(0, end_us, manifest.labels[decision.best], decision, quality, reports)

@@ -1,16 +1,18 @@
 """The compiled engine: the reference engine's steps and bits, in machine code."""
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from simulators.compiled_inputs import Given, given_inputs
+from simulators.compiled_inputs import given_inputs
 from simulators.compiled_layout import RECORD_COLUMNS, aligned_copy, padded
 from simulators.compiled_loading import load_kernels
 from simulators.compiled_lowering import Lowered, lower
+from simulators.compiled_memory import StateField
 from simulators.compiled_run import run
 from simulators.neurons import Neuron
 from simulators.plan import Plan
@@ -24,6 +26,9 @@ from simulators.trace import (
     checked_state,
     input_shapes,
 )
+
+_REMEMBERED = 16
+"""Sizes of runs whose records are remembered."""
 
 
 class CompiledEngine:
@@ -43,6 +48,7 @@ class CompiledEngine:
         self._lowered = lower(plan)
         self._input_shapes = input_shapes(plan)
         self._kept = _Places(plan, self._lowered)
+        self._memories: list[FloatArray] = []  # of runs that have ended
         self._neurons = sum(n.size for n in plan.nodes if isinstance(n.operation, Neuron))
 
     def run(
@@ -55,12 +61,14 @@ class CompiledEngine:
         program = self._lowered.program
         given = given_inputs(self._input_shapes, inputs, self._dtype, program.list_size)
         held = self._begin(given.batch, state)
-        kept = _Kept(self._kept, record, given)
+        kept = self._kept.of(record, given.batch, given.steps)
+        floats, counts = np.zeros(kept.floats, self._dtype), np.zeros(kept.counts, np.int32)
         counters = np.zeros((given.batch, program.counters), np.int64)
         events = np.zeros(given.batch, np.int64)
         list_at = program.list_at + given.end
         holds = np.zeros(list_at.size, np.int64)
         holds[: given.holds.size] = given.holds
+        memory = self._memories.pop() if self._memories else aligned_copy(program.initial)
         run(
             *(program.operations, program.parts, program.rings, program.rules, program.v_min),
             *(program.coefficients, program.rows, program.integers),
@@ -68,87 +76,125 @@ class CompiledEngine:
             program.delays,
             *(kept.records, 0, given.batch, given.steps),
             *(given.rows, list_at, np.zeros_like(holds), holds, given.active, given.value),
-            *(aligned_copy(program.initial), held, kept.floats, kept.counts, counters, events),
+            *(memory, held, floats, counts, counters, events),
         )
+        self._memories.append(memory)
         spikes = {name: counters[:, n] for name, n in self._lowered.counters.items()}
-        counts = Counts(events, self._neurons * given.steps, spikes)
-        return Trace(kept.outputs, kept.recorded, self._state(held), counts)
+        work = Counts(events, self._neurons * given.steps, spikes)
+        outputs = {name: one.view(floats, counts) for name, one in kept.outputs.items()}
+        recorded = {key: one.view(floats, counts) for key, one in kept.recorded.items()}
+        return Trace(outputs, recorded, _Held(self._lowered.fields, held), work)
 
     def _begin(self, batch: int, state: State | None) -> FloatArray:
         """Return the state [batch, width] as the kernel takes it."""
         initial = self._lowered.program.initial[: self._lowered.program.state_width]
         held = np.tile(initial, (batch, 1))
         if state is not None:
-            fields = self._state(held)
-            for key, values in checked_state(state, fields).items():
-                self._view(held, key)[...] = values
+            entries = self._lowered.fields
+            for key, values in checked_state(state, _Held(entries, held)).items():
+                _view(held, entries[key])[...] = values
         return held
 
-    def _state(self, held: FloatArray) -> dict[str, FloatArray]:
-        return {key: self._view(held, key).copy() for key in self._lowered.fields}
 
-    def _view(self, held: FloatArray, key: str) -> FloatArray:
-        entry = self._lowered.fields[key]
-        values = held[:, entry.at : entry.at + entry.width]
-        if entry.depth is None:
-            return values[:, : entry.size]
-        width = padded(entry.size)
-        return values.reshape(len(held), entry.depth, width)[:, :, : entry.size]
+class _Held(Mapping[str, FloatArray]):
+    """A run's state, of which an entry is copied when it is asked for: few runs are gone on from.
+
+    Args:
+        fields: state key → its place.
+        held: [batch, state], as the kernel left it.
+    """
+
+    def __init__(self, fields: Mapping[str, StateField], held: FloatArray) -> None:
+        self._fields = fields
+        self._array = held
+
+    def __getitem__(self, key: str) -> FloatArray:
+        return _view(self._array, self._fields[key]).copy()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+
+def _view(held: FloatArray, entry: StateField) -> FloatArray:
+    values = held[:, entry.at : entry.at + entry.width]
+    if entry.depth is None:
+        return values[:, : entry.size]
+    return values.reshape(len(held), entry.depth, padded(entry.size))[:, :, : entry.size]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a run keeps one quantity of every step: from `at` on in the counts, or the floats."""
+
+    at: int
+    counts: bool
+    shape: tuple[int, ...]
+
+    def view(self, floats: FloatArray, counts: NDArray[np.int32]) -> NDArray[Any]:
+        """Return what was kept, [batch, steps, *shape]."""
+        pool: NDArray[Any] = counts if self.counts else floats
+        return pool[self.at : self.at + math.prod(self.shape)].reshape(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What runs of a size keep of every step: the activity of Output nodes, and what is recorded.
+
+    Attributes:
+        records: as the kernel takes them.
+        floats: how many floats that is.
+        counts: how many counts.
+        outputs: Output node → its place.
+        recorded: `NODE.quantity` → its place.
+    """
+
+    records: NDArray[np.int64]
+    floats: int
+    counts: int
+    outputs: Mapping[str, _Place]
+    recorded: Mapping[str, _Place]
 
 
 class _Places:
     """Where what a run can keep lies: the outputs, and what can be recorded."""
 
     def __init__(self, plan: Plan, lowered: Lowered) -> None:
-        self.plan = plan
-        self.dtype = lowered.program.initial.dtype
-        self.shapes = {node.name: node.shape for node in plan.nodes}
-        self.outputs = {node.name: lowered.outputs[node.name] for node in plan.of_kind("Output")}
+        self._plan = plan
         self._lowered = lowered
+        self._shapes = {node.name: node.shape for node in plan.nodes}
+        self._outputs = [node.name for node in plan.of_kind("Output")]
+        self._made: dict[tuple[tuple[str, ...], int, int], _Kept] = {}
 
-    def recorded(self, record: Collection[str]) -> dict[str, tuple[int, int]]:
-        """Return `NODE.quantity` → place and list of what is to be recorded."""
-        if not record:
-            return {}
+    def of(self, record: Collection[str], batch: int, steps: int) -> _Kept:
+        """Return what a run keeps; raises as `checked_record`."""
+        key = tuple(record), batch, steps
+        kept = self._made.get(key)
+        if kept is None:
+            if len(self._made) >= _REMEMBERED:
+                self._made.clear()
+            kept = self._made[key] = self._make(record, (batch, steps))
+        return kept
+
+    def _make(self, record: Collection[str], lead: tuple[int, int]) -> _Kept:
+        rows: list[tuple[int, int, int, bool, int]] = []
+        ends = {False: 0, True: 0}
+
+        def keep(name: str, begin: int, listed: int, *, counts: bool) -> _Place:
+            shape = self._shapes[name]
+            place = _Place(ends[counts], counts, (*lead, *shape))
+            rows.append((begin, math.prod(shape), place.at, counts, listed))
+            ends[counts] += math.prod(place.shape)
+            return place
+
         lowered = self._lowered
-        return {
-            f"{name}.{what}": lowered.outputs[name]
-            if what == "spikes"
-            else (lowered.fields[f"{name}.{what}"].at, -1)
-            for name, what, _ in checked_record(self.plan, record)
-        }
-
-
-class _Kept:
-    """What a run keeps of every step: the activity of Output nodes, and what is recorded."""
-
-    def __init__(self, places: _Places, record: Collection[str], given: Given) -> None:
-        self._lead = given.batch, given.steps
-        self._rows: list[tuple[int, int, int, bool, int]] = []
-        self._ends = {False: 0, True: 0}
-        shapes = places.shapes
-        outputs = {name: self._keep(*place, shapes[name]) for name, place in places.outputs.items()}
-        recorded = {
-            key: self._keep(*place, shapes[key.rsplit(".", 1)[0]], counts=key.endswith(".spikes"))
-            for key, place in places.recorded(record).items()
-        }
-        self.records = np.array(self._rows, np.int64).reshape(-1, RECORD_COLUMNS)
-        # What comes from a list is written where it is not zero only.
-        self.floats = np.zeros(self._ends[False], places.dtype)
-        self.counts = np.zeros(self._ends[True], np.int32)
-        self.outputs = {name: self._view(*kept) for name, kept in outputs.items()}
-        self.recorded = {key: self._view(*kept) for key, kept in recorded.items()}
-
-    def _keep(
-        self, begin: int, listed: int, shape: tuple[int, ...], *, counts: bool = False
-    ) -> tuple[int, bool, tuple[int, ...]]:
-        """Record a place of the memory, or a list; return where the record goes."""
-        to, size = self._ends[counts], math.prod(shape)
-        self._rows.append((begin, size, to, counts, listed))
-        self._ends[counts] += math.prod(self._lead) * size
-        return to, counts, shape
-
-    def _view(self, at: int, counts: bool, shape: tuple[int, ...]) -> NDArray[Any]:
-        pool: NDArray[Any] = self.counts if counts else self.floats
-        whole = (*self._lead, *shape)
-        return pool[at : at + math.prod(whole)].reshape(whole)
+        outputs = {name: keep(name, *lowered.outputs[name], counts=False) for name in self._outputs}
+        recorded = {}
+        for name, what, _ in checked_record(self._plan, record) if record else ():
+            spikes, key = what == "spikes", f"{name}.{what}"
+            begin = lowered.outputs[name] if spikes else (lowered.fields[key].at, -1)
+            recorded[key] = keep(name, *begin, counts=spikes)
+        records = np.array(rows, np.int64).reshape(-1, RECORD_COLUMNS)
+        return _Kept(records, ends[False], ends[True], outputs, recorded)

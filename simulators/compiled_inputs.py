@@ -10,8 +10,15 @@ from numpy.typing import NDArray
 
 from fusion.errors import InvalidInput
 from fusion.sparse_raster import SparseRaster
-from simulators.compiled_kernels import AT_ONCE, compiled, note_active, what_it_holds, within
-from simulators.compiled_layout import FINITE, ONES, WORD
+from simulators.compiled_kernels import (
+    AT_ONCE,
+    compiled,
+    inlined,
+    note_active,
+    what_it_holds,
+    within,
+)
+from simulators.compiled_layout import ANY, FINITE, ONES, WORD
 from simulators.compiled_vectors import count_bits, nonzero_word, pointer_to
 from simulators.operations import Shape
 from simulators.trace import FloatArray, Raster, finite_floats, fitting_rasters
@@ -99,28 +106,78 @@ def list_sparse(
 
     `given` is empty where all activity is 1.
     """
-    holds = ONES
-    graded = given.size > 0
-    if start.size != rows.size or start[0] != 0 or (graded and given.size != channel.size):
+    last = rows.size - 1
+    if start.size != rows.size or start[0] != 0 or not 0 <= start[last] <= channel.size:
         return -1
-    rows[0] = at
+    used = start[last]
+    if given.size > 0 and given.size != channel.size:
+        return -1
+    if not _ascending(pointer_to(start), last, pointer_to(channel), used, size):
+        return -1
+    if given.size == 0:
+        _copy_lists(pointer_to(start), rows, pointer_to(channel), used, pointer_to(active), at)
+        return ONES
+    holds, zeros = _copy_values(pointer_to(given), used, pointer_to(value), at)
+    if zeros:
+        _leave_zeros_out(start, channel, given, rows, active, value, at)
+    else:
+        _copy_lists(pointer_to(start), rows, pointer_to(channel), used, pointer_to(active), at)
+    return int(holds)
+
+
+@inlined
+def _ascending(start: Any, rows: int, channel: Any, used: int, size: int) -> bool:
+    """Return whether each row lists channels of the node, ascending.
+
+    All rows are looked at as one list, without a branch: it may fall where a row begins, alone.
+    """
+    strange, falls, may_fall = 0, 0, 0
+    for n in range(used):
+        strange += (channel[n] < 0) | (channel[n] >= size)
+    for n in range(1, used):
+        falls += channel[n] <= channel[n - 1]
+    for row in range(rows):
+        first = start[row]
+        if not first <= start[row + 1] <= used:
+            return False
+        if 0 < first < start[row + 1]:
+            may_fall += channel[first] <= channel[first - 1]
+    return strange == 0 and falls == may_fall
+
+
+@inlined
+def _copy_lists(start: Any, rows: Any, channel: Any, used: int, active: Any, at: int) -> None:
+    for row in range(rows.size):
+        rows[row] = at + start[row]
+    for n in range(used):
+        active[at + n] = channel[n]
+
+
+@inlined
+def _copy_values(given: Any, used: int, value: Any, at: int) -> Any:
+    """Copy activity; return what it holds, and how many zeros."""
+    others, zeros, infinite = 0, 0, 0
+    for n in range(used):
+        activity = given[n]
+        value[at + n] = activity
+        others += activity != 1
+        zeros += activity == 0
+        infinite += activity - activity != 0
+    if infinite:
+        return ANY, zeros
+    return (FINITE if others else ONES), zeros
+
+
+@inlined
+def _leave_zeros_out(
+    start: Any, channel: Any, given: Any, rows: Any, active: Any, value: Any, at: int
+) -> None:
     for row in range(rows.size - 1):
-        last = -1
-        if not 0 <= start[row] <= start[row + 1] <= channel.size:
-            return -1
+        rows[row] = at
         for n in range(start[row], start[row + 1]):
-            if not last < channel[n] < size:
-                return -1
-            last = channel[n]
-            if graded:
-                if given[n] == 0:
-                    continue
-                value[at] = given[n]
-                holds = max(holds, what_it_holds(given[n]))
-            active[at] = last
-            at += 1
-        rows[row + 1] = at
-    return holds
+            active[at], value[at] = channel[n], given[n]
+            at += given[n] != 0
+    rows[rows.size - 1] = at
 
 
 def given_inputs(

@@ -27,6 +27,7 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.registry import cpu_target
 from numba.core.types import (
     Array,
+    Tuple,
     boolean,
     float32,
     float64,
@@ -39,6 +40,7 @@ from numba.core.types import (
     void,
 )
 
+from fusion import weighing
 from fusion.machine_code import use_machine_code
 from simulators import compiled_events
 from simulators.cache_folder import private_folder
@@ -177,7 +179,7 @@ def _cache_in(folder: Path) -> Any:
 def kernels_key() -> str:
     """Return a name for everything that decides the kernels' code: sources, versions, the CPU."""
     sources = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("compiled_*.py")):
+    for path in [*sorted(Path(__file__).parent.glob("compiled_*.py")), Path(weighing.__file__)]:
         sources.update(repr((path.name, path.read_bytes())).encode())
     cpu = cpu_target.target_context.codegen().magic_tuple()
     versions = numba.__version__, llvmlite.__version__, np.__version__, platform.python_version()
@@ -250,6 +252,9 @@ def kernels() -> Iterator[tuple[Any, list[Any]]]:
         compiled_events.scan_events,
         [int64(times, events, weights, starts, int64, boolean, rows, active, floats)],
     )
+    matrix, vector = Array(float64, 2, "C"), Array(float64, 1, "C")
+    parts = Tuple((int64, float64, float64))  # type: ignore[no-untyped-call]
+    yield compiled_events.weigh, [parts(matrix, vector, matrix, vector)]
 
 
 def _run_signature(real: Any) -> Any:

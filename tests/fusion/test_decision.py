@@ -3,22 +3,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.special import log_softmax
 
-from fusion.decision import decide, log_posterior, product_of_experts, read_logits
+from fusion.decision import decide, read_logits
 from fusion.manifest import Head
 
 logits = arrays(np.float64, 4, elements=st.floats(-30, 30))
 
 
 def beliefs(values):
-    return {str(index): log_posterior(value, 1.0) for index, value in enumerate(values)}
+    return {str(index): value for index, value in enumerate(values)}
 
 
 @given(st.lists(logits, min_size=1, max_size=4))
 def test_the_order_of_modalities_changes_nothing(values):
     forward = beliefs(values)
     backward = dict(reversed(forward.items()))
-    assert product_of_experts(forward, 4).tobytes() == product_of_experts(backward, 4).tobytes()
+    assert decide(forward, 4).log_posterior.tobytes() == decide(backward, 4).log_posterior.tobytes()
+
+
+@given(st.lists(logits, min_size=1, max_size=4))
+def test_posteriors_are_those_of_scipy(values):
+    decision = decide(beliefs(values), 4)
+    fused = log_softmax(np.sum(log_softmax(values, axis=1), axis=0))
+    np.testing.assert_allclose(decision.log_posterior, fused, rtol=1e-12, atol=1e-12)
+    for name, value in beliefs(values).items():
+        np.testing.assert_allclose(decision.by_sensor[name], np.exp(log_softmax(value)), rtol=1e-12)
 
 
 @given(st.lists(logits, min_size=1, max_size=4))
@@ -31,7 +41,7 @@ def test_a_posterior_is_a_distribution(values):
 @given(logits, logits)
 def test_contribution_is_what_the_answer_loses_without_the_sensor(first, second):
     decision = decide(beliefs([first, second]), 4)
-    alone = log_posterior(second, 1.0)[decision.best]
+    alone = log_softmax(second)[decision.best]
     assert decision.contributions["0"] == pytest.approx(
         np.log(decision.posterior[decision.best]) - alone
     )
@@ -39,8 +49,8 @@ def test_contribution_is_what_the_answer_loses_without_the_sensor(first, second)
 
 @given(logits)
 def test_a_sensor_without_evidence_changes_nothing(value):
-    alone = decide({"a": log_posterior(value, 1.0)}, 4)
-    both = decide({"a": log_posterior(value, 1.0), "b": log_posterior(np.zeros(4), 1.0)}, 4)
+    alone = decide({"a": value}, 4)
+    both = decide({"a": value, "b": np.zeros(4)}, 4)
     np.testing.assert_allclose(both.posterior, alone.posterior)
     assert both.contributions["b"] == pytest.approx(0, abs=1e-9)
 
@@ -90,5 +100,5 @@ def test_a_silent_neuron_spikes_after_all_others():
 
 
 def test_temperature_softens():
-    sharp, soft = (np.exp(log_posterior(np.array([0.0, 2.0]), t)) for t in (1.0, 4.0))
+    sharp, soft = (decide({"a": np.array([0.0, 2.0]) / t}, 2).posterior for t in (1.0, 4.0))
     assert sharp[1] > soft[1] > 0.5

@@ -6,11 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from fusion.quality import assess, certainty, conflict, coverage
+from fusion.quality import Quality, certainty, conflict, coverage
 
 K = 5
 posteriors = arrays(np.float64, K, elements=st.floats(1e-6, 1)).map(lambda p: p / p.sum())
 UNIFORM = np.full(K, 1 / K)
+
+
+def assess(fused, posteriors, reliability, live):
+    return Quality(certainty(fused), conflict(posteriors), coverage(reliability, live))
 
 
 def peaked(label, p=0.97):

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fusion.decision import decide
 from fusion.errors import InvalidInput
 from fusion.events import LAST_TIME_US, EventStream
 from fusion.lists import list_events, read_integers
@@ -129,3 +130,20 @@ def test_what_is_anything_else_is_left_to_the_decoder(value):
 def test_without_machine_code_everything_is_left_to_the_decoder():
     with in_numpy():
         assert read_integers(memoryview(b"[1]")) is None
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from("abcd"),
+        st.lists(st.floats(-1e3, 1e3), min_size=9, max_size=9).map(np.array),
+    )
+)
+def test_answers_have_the_same_bits(scores):
+    ours = decide(scores, 9)
+    with in_numpy():
+        theirs = decide(scores, 9)
+    assert repr(ours) == repr(theirs)
+    for name in scores:
+        assert ours.by_sensor[name].tobytes() == theirs.by_sensor[name].tobytes()
+    assert ours.log_posterior.tobytes() == theirs.log_posterior.tobytes()
+    assert ours.posterior.tobytes() == theirs.posterior.tobytes()
