@@ -80,6 +80,8 @@ def create_app(
         version=version("snn-fusion"),
         description="Sensor events and a spiking network in, the fused answer out.",
         lifespan=_lifespan(service, protocol, guard, tracing, warm_first),
+        # `tracing` and `metrics` are ours; FastAPI would look for its own with every request.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.service = service
     app.state.open_inference = protocol

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 
 import msgspec
 import numpy as np
@@ -45,7 +45,7 @@ class Parsed(Generic[_Request]):
     @property
     def size(self) -> int:
         """Bytes of what sensors recorded, as text or raw."""
-        texts = sum(len(bytes(text)) for text in self.request.sensors.values())
+        texts = sum(len(memoryview(text)) for text in self.request.sensors.values())
         return texts + sum(tensor.nbytes for tensor in self.tensors.values())
 
 
@@ -100,11 +100,10 @@ def read_recordings(
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """One tensor of a sensor: where it stands, its parameters and numbers."""
+class _Part(NamedTuple):
+    """One tensor of a sensor: its place among the inputs, its parameters and numbers."""
 
-    field: str
+    place: int
     spec: TensorInput
     values: Tensor
 
@@ -113,25 +112,16 @@ def _by_sensor(parsed: Parsed[_Request]) -> dict[str, dict[str, _Part]]:
     """Return sensor → part (`times_us` and so on) → tensor."""
     sensors: dict[str, dict[str, _Part]] = {}
     for index, spec in enumerate(parsed.request.inputs):
-        field = f"inputs[{index}]"
-        sensor, dot, part = spec.name.rpartition(".")
-        if not dot or part not in DATATYPES:
-            known = ", ".join(f"SENSOR.{name}" for name in DATATYPES)
-            raise InvalidInput(f"{field}.name", f"{spec.name!r} is no part of a sensor", known)
-        if spec.datatype not in DATATYPES[part]:
-            allowed = " or ".join(DATATYPES[part])
-            problem = f"{spec.name} is {spec.datatype}"
-            raise InvalidInput(f"{field}.datatype", problem, allowed)
-        known_parameters = {BINARY_SIZE} | ({"rate_hz"} if part == "samples" else set())
-        for name in spec.parameters:
-            if name not in known_parameters:
-                where = f"{field}.parameters.{name}"
-                raise InvalidInput(where, "is unknown here", ", ".join(sorted(known_parameters)))
+        sensor, _, part = spec.name.rpartition(".")
         values = parsed.tensors[spec.name]
-        if values.ndim != 1:
-            problem = f"{spec.name} must have one dimension, got {spec.shape}"
-            raise InvalidInput(f"{field}.shape", problem)
-        sensors.setdefault(sensor, {})[part] = _Part(field, spec, values)
+        if (
+            spec.name == part  # there is no dot
+            or spec.datatype not in DATATYPES.get(part, ())
+            or not spec.parameters.keys() <= PARAMETERS[part]
+            or values.ndim != 1
+        ):
+            _refuse(f"inputs[{index}]", spec, part)
+        sensors.setdefault(sensor, {})[part] = _Part(index, spec, values)
     return sensors
 
 
@@ -142,6 +132,32 @@ DATATYPES: Mapping[str, tuple[str, ...]] = {
     "samples": ("FP32", "FP64", "INT16"),
 }
 """Part of a sensor → the datatypes that its tensor may have."""
+
+PARAMETERS: Mapping[str, frozenset[str]] = {
+    part: frozenset({BINARY_SIZE, "rate_hz"} if part == "samples" else {BINARY_SIZE})
+    for part in DATATYPES
+}
+"""Part of a sensor → the parameters that its tensor may have."""
+
+
+def _refuse(field: str, spec: TensorInput, part: str) -> NoReturn:
+    """Say why a tensor cannot be a part of a sensor.
+
+    Raises:
+        InvalidInput: always.
+    """
+    if spec.name == part or part not in DATATYPES:
+        known = ", ".join(f"SENSOR.{name}" for name in DATATYPES)
+        raise InvalidInput(f"{field}.name", f"{spec.name!r} is no part of a sensor", known)
+    if spec.datatype not in DATATYPES[part]:
+        allowed = " or ".join(DATATYPES[part])
+        raise InvalidInput(f"{field}.datatype", f"{spec.name} is {spec.datatype}", allowed)
+    for name in spec.parameters:
+        if name not in PARAMETERS[part]:
+            known = ", ".join(sorted(PARAMETERS[part]))
+            raise InvalidInput(f"{field}.parameters.{name}", "is unknown here", known)
+    problem = f"{spec.name} must have one dimension, got {spec.shape}"
+    raise InvalidInput(f"{field}.shape", problem)
 
 
 class _Reader:
@@ -181,7 +197,7 @@ class _Reader:
             part = parts["samples"]
             rate = part.spec.parameters.get("rate_hz")
             if isinstance(rate, bool) or not isinstance(rate, int | float):
-                where = f"{part.field}.parameters.rate_hz"
+                where = f"inputs[{part.place}].parameters.rate_hz"
                 raise InvalidInput(
                     where, f"of {part.spec.name} is not a number", "samples a second"
                 )
@@ -225,8 +241,7 @@ class _Reader:
         return Samples.checked(given.values, given.rate_hz, field)
 
 
-@dataclass(frozen=True, slots=True)
-class _Events:
+class _Events(NamedTuple):
     """Events that came as tensors."""
 
     times_us: Tensor

@@ -1,7 +1,7 @@
 """Prometheus metrics, observed once per request; right with several worker processes, too."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from threading import Lock
@@ -45,7 +45,6 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
         self._lock = Lock()
-        self._quality: dict[tuple[str, str], dict[str, float]] = {}
         # Finding a metric by its labels takes longer than counting with it.
         self._routes: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._places: dict[tuple[str, str], _Place] = {}
@@ -63,6 +62,7 @@ class Metrics:
         self.batch_size = make.histogram(
             "batch_size", "Requests that shared a run", "target", buckets=BATCH_SIZES
         )
+        self._batches = cache(self.batch_size.labels)
         self.spikes = make.counter(
             "spikes_processed",
             "Sensor events that drove a network (input), and its neurons' spikes (network)",
@@ -170,14 +170,20 @@ class Metrics:
         """Count one fused answer, and the seconds that it waited for the target."""
         place = self._place(model, target)
         for window in answer.windows:
-            self._observe_quality(model, target, window.quality, place)
+            self._observe_quality(window.quality, place)
+            place.events.inc(sum(report.events for report in window.reports.values()))
             for sensor, report in window.reports.items():
-                place.events.inc(report.events)
-                place.dropped(sensor).inc(report.outside)
+                dropped = place.dropped(sensor)  # so that there is one, if only of none
+                if report.outside:
+                    dropped.inc(report.outside)
         place.spikes.inc(sum(answer.counts.spikes.values()))
         place.synaptic_events.inc(answer.counts.synaptic_events)
         place.run_seconds.observe(answer.run_s)
         place.queue_seconds.observe(queue_s)
+
+    def observe_batch(self, target: str, size: int) -> None:
+        """Count a run by the number of requests that share it."""
+        self._batches(target).observe(size)
 
     def cut(self, why: str) -> None:
         """Count a connection that was ended because of a limit."""
@@ -191,24 +197,23 @@ class Metrics:
                 self.synaptic_events.labels(model, target),
                 self.run_seconds.labels(model, target),
                 self.queue_seconds.labels(target),
-                {part: gauge.labels(model, target) for part, gauge in self.quality_gauges.items()},
+                [gauge.labels(model, target) for gauge in self.quality_gauges.values()],
+                [],
                 cache(partial(self.dropped_events.labels, model)),
             )
         return self._places[model, target]
 
-    def _observe_quality(self, model: str, target: str, quality: Quality, place: "_Place") -> None:
-        now = {
-            "score": quality.score,
-            "certainty": quality.certainty,
-            "conflict": quality.conflict,
-            "coverage": quality.coverage,
-        }
+    def _observe_quality(self, quality: Quality, place: "_Place") -> None:
+        now = quality.score, quality.certainty, quality.conflict, quality.coverage
         with self._lock:
-            past = self._quality.get((model, target), now)
-            mean = {part: MEMORY * past[part] + (1 - MEMORY) * now[part] for part in now}
-            self._quality[model, target] = mean
-            for part, value in mean.items():
-                place.quality[part].set(value)
+            mean = place.mean
+            if mean:
+                pairs = zip(mean, now, strict=True)
+                mean[:] = [MEMORY * old + (1 - MEMORY) * new for old, new in pairs]
+            else:
+                mean.extend(now)
+            for gauge, value in zip(place.quality, mean, strict=True):
+                gauge.set(value)
 
     def exposition(self) -> bytes:
         """Return the metrics of all worker processes as Prometheus text."""
@@ -223,14 +228,15 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """The metrics of one model on one target."""
+    """The metrics of one model on one target; `mean` is the quality's, of nothing yet if empty."""
 
     events: Counter
     spikes: Counter
     synaptic_events: Counter
     run_seconds: Histogram
     queue_seconds: Histogram
-    quality: Mapping[str, Gauge]
+    quality: Sequence[Gauge]
+    mean: list[float]
     dropped: Callable[[str], Counter]
 
 

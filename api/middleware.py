@@ -5,10 +5,10 @@ from collections.abc import Callable, Collection
 from functools import partial
 
 import structlog
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import foreseen, problem_response
+from api.logs import bound
 from api.metrics import Metrics
 from api.notes import Notes, make_notes
 from api.tracing import Tracing
@@ -17,6 +17,8 @@ log = structlog.get_logger("snn_fusion.access")
 
 QUIET = ("/healthz/", "/metrics")
 """Paths that are asked every few seconds; their log lines are for debugging only."""
+
+_REQUEST_ID, _OPTIONS = _OWN = b"x-request-id", b"x-content-type-options"
 
 
 class Observed:
@@ -47,11 +49,11 @@ class Observed:
             return
         exchange = _Exchange(make_notes(scope), send, partial(self._count, scope))
         notes = exchange.notes
-        bound = {"request_id": notes.request_id}
+        fields = {"request_id": notes.request_id}
         if self._tracing is not None and not scope["path"].startswith(QUIET):
             notes.trace = self._tracing.begin(scope, notes.request_id, notes.started)
-            bound["trace_id"] = notes.trace.trace_id
-        with structlog.contextvars.bound_contextvars(**bound):
+            fields["trace_id"] = notes.trace.trace_id
+        with bound(**fields):
             try:
                 await self._app(scope, receive, exchange.send)
             except Exception as unforeseen:
@@ -112,9 +114,9 @@ class _Exchange:
         """Send a part of the reply, with the headers that every reply has."""
         if message["type"] == "http.response.start":
             self.status = self.notes.status = message["status"]
-            headers = MutableHeaders(scope=message)
-            headers["X-Request-Id"] = self.notes.request_id
-            headers["X-Content-Type-Options"] = "nosniff"
+            kept = [pair for pair in message["headers"] if pair[0].lower() not in _OWN]
+            own = (_REQUEST_ID, self.notes.request_id.encode()), (_OPTIONS, b"nosniff")
+            message["headers"] = [*kept, *own]
         elif not message.get("more_body", False):
             self.end()
         await self._send(message)

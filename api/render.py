@@ -1,5 +1,6 @@
 """From a fused answer to its reply."""
 
+import math
 import time
 from collections.abc import Collection, Mapping
 from functools import lru_cache
@@ -150,10 +151,12 @@ def spikes_reply(recorded: Mapping[str, NDArray[np.generic]]) -> dict[str, Spike
     for key, values in recorded.items():
         node, _, quantity = key.rpartition(".")
         if quantity == "spikes":
-            raster = values.reshape(len(values), -1).astype(np.int64)
-            steps, neurons = np.nonzero(raster)
-            times = raster[steps, neurons]
-            found[node] = {"steps": np.repeat(steps, times), "neurons": np.repeat(neurons, times)}
+            flat = values.reshape(-1)
+            at = np.flatnonzero(flat)
+            if flat.max(initial=0) > 1:
+                at = np.repeat(at, flat[at].astype(np.int64))
+            steps, neurons = np.divmod(at, math.prod(values.shape[1:]))
+            found[node] = {"steps": steps, "neurons": neurons}
     return found
 
 

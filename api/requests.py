@@ -63,6 +63,10 @@ class SensorInput(_Part, frozen=True):
     ] = None
 
 
+ABSENT = Raw()
+"""The `data` of a tensor without any."""
+
+
 class TensorInput(_Part, frozen=True):
     """One tensor of the Open Inference Protocol.
 
@@ -80,7 +84,7 @@ class TensorInput(_Part, frozen=True):
         dict[str, bool | Int64 | float | str],
         Meta(description="`binary_data_size` in bytes; `rate_hz` of samples."),
     ] = field(default_factory=dict)
-    data: Raw = field(default_factory=Raw)
+    data: Raw = field(default_factory=lambda: ABSENT)
 
 
 class _Contracted(_Part, frozen=True):

@@ -124,7 +124,7 @@ class Runner:
         jobs = [one.asked.job for one in ready]
         first = jobs[0]
         model, contract, target = first.shelved.model, first.contract, first.target.name
-        self._metrics.batch_size.labels(target).observe(len(jobs))
+        self._metrics.observe_batch(target, len(jobs))
         try:
             program = self._programs.get(model, target, contract)
             record = self._record(first)

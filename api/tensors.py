@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.errors import MalformedBody
-from api.requests import TensorInput, decode
+from api.requests import ABSENT, TensorInput, decode
 from fusion.errors import InvalidInput
 
 HEADER_LENGTH = "inference-header-content-length"
@@ -66,37 +66,43 @@ def read_tensors(inputs: Sequence[TensorInput], tail: memoryview) -> dict[str, T
     tensors: dict[str, Tensor] = {}
     used = 0
     for index, one in enumerate(inputs):
-        field = f"inputs[{index}]"
         if one.name in tensors:
-            raise InvalidInput(f"{field}.name", f"{one.name!r} is given twice")
+            raise InvalidInput(f"inputs[{index}].name", f"{one.name!r} is given twice")
         if one.datatype not in DTYPES:
             problem = f"{one.datatype!r} is unknown for {one.name}"
-            raise InvalidInput(f"{field}.datatype", problem, ", ".join(DTYPES))
+            raise InvalidInput(f"inputs[{index}].datatype", problem, ", ".join(DTYPES))
         size = one.parameters.get(BINARY_SIZE)
         if size is None:
-            tensors[one.name] = _from_json(one, field)
+            tensors[one.name] = _from_json(one, f"inputs[{index}]")
         else:
-            tensors[one.name] = _from_bytes(one, size, tail[used:], field)
-            used += tensors[one.name].nbytes
+            tensor = tensors[one.name] = _from_bytes(one, size, tail, used, index)
+            used += tensor.nbytes
     if used < len(tail):
         problem = f"{len(tail) - used} bytes are left behind the last tensor"
         raise MalformedBody("body", problem)
     return tensors
 
 
-def _from_bytes(one: TensorInput, size: object, tail: memoryview, field: str) -> Tensor:
-    dtype = DTYPES[one.datatype]
-    needed = math.prod(one.shape) * dtype.itemsize
-    if bytes(one.data):
-        raise MalformedBody(field, f"{one.name} has both data and {BINARY_SIZE}")
+def _from_bytes(one: TensorInput, size: object, tail: memoryview, at: int, index: int) -> Tensor:
+    dtype, shape, field = DTYPES[one.datatype], one.shape, "inputs[%d]"
+    count = shape[0] if len(shape) == 1 else math.prod(shape)
+    needed = count * dtype.itemsize
+    if one.data is not ABSENT and bytes(one.data):
+        raise MalformedBody(field % index, f"{one.name} has both data and {BINARY_SIZE}")
     if type(size) is not int or size != needed:
         raise MalformedBody(
-            f"{field}.parameters.{BINARY_SIZE}",
-            f"is {size}, but {one.datatype} {one.shape} of {one.name} takes {needed} bytes",
+            f"{field % index}.parameters.{BINARY_SIZE}",
+            f"is {size}, but {one.datatype} {shape} of {one.name} takes {needed} bytes",
         )
-    if needed > len(tail):
-        raise MalformedBody(field, f"{one.name} takes {needed} bytes, only {len(tail)} are left")
-    return _shaped(np.frombuffer(tail[:needed], dtype), one, field)
+    left = len(tail) - at
+    if needed > left:
+        problem = f"{one.name} takes {needed} bytes, only {left} are left"
+        raise MalformedBody(field % index, problem)
+    # NumPy refuses to look behind the end, where there is nothing to be seen.
+    flat = np.frombuffer(tail, dtype, count, at) if needed else np.empty(0, dtype)
+    if not flat.flags.aligned:  # once, not again for every use
+        flat = flat.copy()
+    return flat if len(shape) == 1 else _shaped(flat, one, field % index)
 
 
 def _from_json(one: TensorInput, field: str) -> Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -22,7 +23,12 @@ def contract_on(target: Target, own: ExecutionContract) -> ExecutionContract:
     Targets that compute in Loihi's integers give every weight a step and round as the chip does;
     whatever else the model's contract says stays, and is refused where the chip cannot do it.
     """
-    return replace(own, **_ON_LOIHI) if in_integers(target) else own
+    return _on_loihi(own) if in_integers(target) else own
+
+
+@lru_cache(maxsize=64)
+def _on_loihi(own: ExecutionContract) -> ExecutionContract:
+    return replace(own, **_ON_LOIHI)
 
 
 def in_integers(target: Target) -> bool:
