@@ -7,10 +7,6 @@ logging, get the same form.
 import logging
 import logging.config
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -57,25 +53,8 @@ class _Readable(structlog.WriteLogger):
         self.name = name
 
 
-_bound: ContextVar[Mapping[str, str]] = ContextVar("bound", default=MappingProxyType({}))
-
-
-@contextmanager
-def bound(**fields: str) -> Iterator[None]:
-    """Have all that is logged in this context bear these fields, and no others bound before."""
-    before = _bound.set(fields)
-    try:
-        yield
-    finally:
-        _bound.reset(before)
-
-
-def _add_bound(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    return {**_bound.get(), **event}
-
-
 _SHARED: tuple[Any, ...] = (
-    _add_bound,
+    structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 )

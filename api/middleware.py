@@ -8,7 +8,6 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import foreseen, problem_response
-from api.logs import bound
 from api.metrics import Metrics
 from api.notes import Notes, make_notes
 from api.tracing import Tracing
@@ -53,7 +52,7 @@ class Observed:
         if self._tracing is not None and not scope["path"].startswith(QUIET):
             notes.trace = self._tracing.begin(scope, notes.request_id, notes.started)
             fields["trace_id"] = notes.trace.trace_id
-        with bound(**fields):
+        with structlog.contextvars.bound_contextvars(**fields):
             try:
                 await self._app(scope, receive, exchange.send)
             except Exception as unforeseen:

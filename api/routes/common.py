@@ -150,7 +150,7 @@ async def run_job(request: Request, job: Job) -> Reply:
     lane = service.lanes[job.target.name]
     asked = Asked(job, notes_of(request), copy_context())
     if service.runner.is_short(job):
-        return await lane.run_here(asked, job.priority)
+        return await lane.run_here(job.key, asked, job.priority)
     lane.refuse_if_full(job.priority)
     if not lane.idle:
         decoding = service.intake.submit(job.window.encoding, job.priority)

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from dataclasses import dataclass
+from itertools import chain
 
 import pytest
 from support.api_backends import HookedProgram, HookedRegistry
@@ -70,13 +71,36 @@ def test_all_who_have_come_are_counted_before_one_of_them_runs():
     lane = BatchLane("it", 1, 1, lambda items: seen.append(lane.waiting) or items, Batching())
 
     async def three() -> list[object]:
-        asked = (lane.run_here(n) for n in range(3))
+        asked = (lane.run_here(n, n) for n in range(3))
         return await asyncio.gather(*asked, return_exceptions=True)
 
     first, second, third = asyncio.run(three())
     assert (first, second) == (0, 1)
     assert isinstance(third, QueueFull)
     assert seen == [2, 1]
+    assert (lane.waiting, lane.running) == (0, 0)
+    lane.close()
+
+
+def test_who_waits_on_the_loop_runs_with_others_of_the_same_key():
+    batches = []
+
+    def run(items):
+        batches.append(items)
+        return [ValueError(n) if n == 3 else 10 * n for n in items]
+
+    lane = BatchLane("it", 1, 9, run, Batching(max_size=3))
+
+    async def all_at_once() -> list[object]:
+        asked = (lane.run_here(n % 2, n) for n in range(8))
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    answers = asyncio.run(all_at_once())
+    assert batches[0] == [0, 2, 4]
+    assert batches[1] == [1, 3, 5] or len(batches[1]) < 3, "what runs take may bound them further"
+    assert sorted(chain.from_iterable(batches)) == list(range(8))
+    assert isinstance(answers[3], ValueError)
+    assert [a for n, a in enumerate(answers) if n != 3] == [0, 10, 20, 40, 50, 60, 70]
     assert (lane.waiting, lane.running) == (0, 0)
     lane.close()
 
