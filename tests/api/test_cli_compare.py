@@ -1,11 +1,10 @@
 import json
 import re
-import subprocess
-import sys
 
 import nir
 import numpy as np
 import pytest
+from support.cli import cli
 from support.models import write_model
 
 from snn_fusion.testing_networks import NETWORKS
@@ -43,26 +42,14 @@ def here(tmp_path_factory):
     return folder
 
 
-def cli(folder, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "api.cli", *arguments],
-        cwd=folder,
-        env={
-            "PATH": "/usr/bin:/bin",
-            "HOME": str(folder),
-            "SNN_FUSION_MODELS_DIR": str(folder / "models"),
-            "SNN_FUSION_HW_CONFIGS": str(folder / "hw"),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def call(folder, *arguments):
+    return cli(folder, *arguments, SNN_FUSION_HW_CONFIGS=str(folder / "hw"))
 
 
 def test_two_targets_on_recordings_are_identical_and_agree(here):
-    told = cli(here, "compare", "small", "--input", "cam=cam.npz", "--targets", "numpy,twin",
+    told = call(here, "compare", "small", "--input", "cam=cam.npz", "--targets", "numpy,twin",
                "--json")  # fmt: skip
-    assert told.returncode == 0, told.stderr
+    assert told.exit_code == 0, told.stderr
     (pair,) = json.loads(told.stdout)["pairs"]
     assert pair["targets"] == ["numpy", "twin"]
     assert (pair["verdict"], pair["decisions_agree"]) == ("identical", True)
@@ -70,9 +57,9 @@ def test_two_targets_on_recordings_are_identical_and_agree(here):
 
 
 def test_a_bare_graph_is_compared_on_a_raster_with_a_page(here):
-    told = cli(here, "compare", "loop.nir", "--profile", "nir", "--dt", "0.001", "--input",
+    told = call(here, "compare", "loop.nir", "--profile", "nir", "--dt", "0.001", "--input",
                "raster.npy", "--targets", "numpy,twin", "--out", "report.html")  # fmt: skip
-    assert told.returncode == 0, told.stderr
+    assert told.exit_code == 0, told.stderr
     assert "numpy and twin: identical" in told.stdout
     page = (here / "report.html").read_text()
     assert "cuba on twin" not in page  # it is inside the picture
@@ -91,16 +78,15 @@ def test_a_bare_graph_is_compared_on_a_raster_with_a_page(here):
     ],
 )
 def test_targets_that_cannot_be_compared_are_named(here, targets, says):
-    told = cli(here, "compare", "small", "--input", "cam=cam.npz", "--targets", targets)
-    assert told.returncode in (2, 3)
+    told = call(here, "compare", "small", "--input", "cam=cam.npz", "--targets", targets)
+    assert told.exit_code in (2, 3)
     assert says in told.stderr
-    assert "Traceback" not in told.stderr
 
 
 def test_check_lists_every_violation_and_fails(here):
-    told = cli(here, "check", "small", "--targets", "numpy,tiny", "--reset", "subtract_threshold",
+    told = call(here, "check", "small", "--targets", "numpy,tiny", "--reset", "subtract_threshold",
                "--json")  # fmt: skip
-    assert told.returncode == 1, told.stderr
+    assert told.exit_code == 1, told.stderr
     reply = json.loads(told.stdout)
     assert reply["contract"]["reset"] == "subtract_threshold"
     numpy, tiny = reply["targets"]
@@ -113,7 +99,9 @@ def test_check_lists_every_violation_and_fails(here):
 
 
 def test_check_prints_a_table_and_succeeds_where_all_fits(here):
-    told = cli(here, "check", "loop.nir", "--profile", "nir", "--dt", "0.001", "--targets", "numpy")
-    assert told.returncode == 0, told.stderr
+    told = call(
+        here, "check", "loop.nir", "--profile", "nir", "--dt", "0.001", "--targets", "numpy"
+    )
+    assert told.exit_code == 0, told.stderr
     assert "neurons" in told.stdout
     assert "16" in told.stdout

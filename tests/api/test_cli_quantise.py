@@ -1,12 +1,11 @@
 """`snn-fusion quantise`, and runs of what it writes."""
 
 import json
-import subprocess
-import sys
 
 import nir
 import numpy as np
 import pytest
+from support.cli import cli
 from support.models import write_model
 from support.quantising import NETWORKS, poisson
 
@@ -43,29 +42,13 @@ def here(tmp_path_factory):
     return folder
 
 
-def cli(folder, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "api.cli", *arguments],
-        cwd=folder,
-        env={
-            "PATH": "/usr/bin:/bin",
-            "HOME": str(folder),
-            "COLUMNS": "120",
-            "SNN_FUSION_MODELS_DIR": str(folder / "models"),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 def test_a_model_is_quantised_on_its_samples_and_runs(here, tmp_path):
     out = tmp_path / "small-loihi"
     told = cli(here, "quantise", "small", *EMULATOR, "--calibrate", "samples",
                "--measure", "cam=cam2.npz", "--measure", "skin=skin2.npz",
                "--measure", "cam=cam3.npz", "--measure", "skin=skin3.npz",
                "--out", str(out))  # fmt: skip
-    assert told.returncode == 0, told.stderr
+    assert told.exit_code == 0, told.stderr
     for word in ("cam_lif", "skin_lif", "agreement", "saturated", "on 2 calibration samples",
                  "on 2 others", str(out.name)):  # fmt: skip
         assert word in told.stdout.replace("\n", "")
@@ -73,15 +56,15 @@ def test_a_model_is_quantised_on_its_samples_and_runs(here, tmp_path):
     assert (report["calibration"], report["held_out"]) == (2, 2)
     assert (out / "samples" / "index.yaml").is_file()
     ran = cli(here, "run", str(out), *EMULATOR, "--input", "cam=sample:s1", "--json")
-    assert ran.returncode == 0, ran.stderr
+    assert ran.exit_code == 0, ran.stderr
     answer = json.loads(ran.stdout)
     assert answer["contract"]["arithmetic"] == "loihi_fixed"
     assert answer["model"]["digest"] == load_model(out).digest
     floats = json.loads(cli(here, "run", "small", "--input", "cam=sample:s1", "--json").stdout)
     assert answer["windows"][0]["label"] == floats["windows"][0]["label"]
-    assert cli(here, "run", str(out), "--input", "cam=sample:s1", "--json").returncode == 0
+    assert cli(here, "run", str(out), "--input", "cam=sample:s1", "--json").exit_code == 0
     fits = cli(here, "check", str(out), "--targets", "loihi-emulator")
-    assert fits.returncode == 0, fits.stdout
+    assert fits.exit_code == 0, fits.stdout
 
 
 def test_samples_are_files_of_each_sensor_in_turn(here, tmp_path):
@@ -89,7 +72,7 @@ def test_samples_are_files_of_each_sensor_in_turn(here, tmp_path):
     calibrate = [part for entry in given for part in ("--calibrate", entry)]
     told = cli(here, "quantise", "small", *EMULATOR, *calibrate, "--calibrate", "sample:s0",
                "--out", str(tmp_path / "out.zip"), "--json")  # fmt: skip
-    assert told.returncode == 0, told.stderr
+    assert told.exit_code == 0, told.stderr
     assert json.loads(told.stdout)["calibration"] == 4
     assert load_model(tmp_path / "out.zip").content.keys() == {
         "fusion.yaml", "graph.nir", "loihi.npz", "quantisation.json"
@@ -102,18 +85,18 @@ def test_a_bare_graph_is_quantised_on_rasters(here, tmp_path):
     calibrate = [part for entry in rasters for part in ("--calibrate", entry)]
     under = ("--profile", "nir", "--dt", "0.001")
     told = cli(here, "quantise", "two.nir", *EMULATOR, *under, *calibrate, "--out", str(out))
-    assert told.returncode == 0, told.stderr
+    assert told.exit_code == 0, told.stderr
     given = ("--input", "ear=ear2.npy", "--input", "eye=eye2.npy")
     told = cli(here, "compare", str(out), "--targets", "numpy,loihi-emulator", *under, *given,
                "--tolerance", "0.2", "--json")  # fmt: skip
-    assert told.returncode == 0, told.stderr
+    assert told.exit_code == 0, told.stderr
     (pair,) = json.loads(told.stdout)["pairs"]
     assert pair["verdict"] == "equivalent"
     assert pair["populations"][0]["lag_steps"] == 1
     assert pair["divergence"]["v"][1] is None
     other = ("--integrator", "exponential")
     told = cli(here, "run", str(out), *EMULATOR, *under, *other, *given)
-    assert told.returncode == 3
+    assert told.exit_code == 3
     assert "contract.integrator: choice is exponential, allowed forward_euler" in told.stderr
 
 
@@ -121,10 +104,10 @@ def test_a_run_may_quantise_on_the_way(here):
     rasters = ("--input", "ear=ear2.npy", "--input", "eye=eye2.npy")
     under = ("--profile", "nir", "--dt", "0.001")
     refused = cli(here, "run", "two.nir", *EMULATOR, *under, *rasters)
-    assert refused.returncode == 3
+    assert refused.exit_code == 3
     assert "snn-fusion quantise MODEL --target loihi-emulator --calibrate" in refused.stderr
     told = cli(here, "run", "two.nir", *EMULATOR, *under, *rasters, "--quantise", "--json")
-    assert told.returncode == 0, told.stderr
+    assert told.exit_code == 0, told.stderr
     answer = json.loads(told.stdout)
     assert answer["quantisation"]["calibration"] == 1
     assert answer["counts"]["spikes"]["a"] > 0
@@ -152,7 +135,7 @@ def test_what_is_wrong_is_told_in_a_line(here, tmp_path, given, code, named):
         defaults |= {"--profile": "nir", "--dt": "0.001"}
     rest = [part for key, value in defaults.items() if key not in given for part in (key, value)]
     told = cli(here, "quantise", *given, *rest)
-    assert told.returncode == code
+    assert told.exit_code == code
     assert named in told.stderr
     assert told.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()

@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from api import warm_command
 from api.cli import app
+from fusion import machine_code
 from simulators import compiled_loading
 
 
@@ -23,6 +24,7 @@ def one_small_kernel(monkeypatch, tmp_path):
     kernels = [(numba.njit(triple), [int64(int64)])]
     monkeypatch.setattr(compiled_loading, "kernels", lambda: iter(kernels))
     monkeypatch.setattr(compiled_loading, "_loaded", False)
+    monkeypatch.setattr(machine_code, "_code", None)
     monkeypatch.setattr(compiled_loading, "BESIDE_CODE", tmp_path / "machine_code")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 

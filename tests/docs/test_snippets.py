@@ -44,19 +44,26 @@ def test_snippets_run(page, address, tmp_path):
     """Blocks of a page share one folder, and Python blocks one namespace."""
     if shutil.which("curl") is None and "curl " in page.read_text():
         pytest.skip("the page calls curl, which is not on this machine")
-    told = []
+    told, ran = [], 0
+
+    def run_python():
+        nonlocal ran
+        if len(told) > ran:
+            ran = len(told)
+            run([sys.executable, "-c", "\n".join(told)], tmp_path)
+
     for kind, written in blocks(page):
         text = written.replace("127.0.0.1:8080", address).replace(".venv/bin/", "")
         if kind == "python":
             told.append(text)
         elif kind == "bash":
-            run([sys.executable, "-c", "\n".join(told)], tmp_path)
+            run_python()
             output = run(["bash", "-euo", "pipefail", "-c", text], tmp_path)
             assert output.strip() or ">" in text
         elif kind == "yaml":
             parse_manifest(text.encode())
             (tmp_path / "fusion.yaml").write_text(text)
-    run([sys.executable, "-c", "\n".join(told)], tmp_path)
+    run_python()
 
 
 def run(command, folder):

@@ -12,6 +12,7 @@ import pytest
 from numba.core.types import int64
 from support.small_graphs import chain, contract, filled
 
+from fusion import machine_code
 from simulators import compiled_loading
 from simulators.cache_folder import private_folder
 from simulators.compiled import CompiledEngine
@@ -31,6 +32,7 @@ class Process:
         kernels = [(self.kernel, [int64(int64)])]
         monkeypatch.setattr(compiled_loading, "kernels", lambda: iter(kernels))
         monkeypatch.setattr(compiled_loading, "_loaded", False)
+        monkeypatch.setattr(machine_code, "_code", None)
 
     def load(self, folder):
         load_kernels(folder)
