@@ -1,5 +1,12 @@
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
+
+# A machine that is busy is no mistake of what is tested.
+settings.register_profile(
+    "without clocks", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("without clocks")
 
 
 @pytest.fixture(scope="session", autouse=True)

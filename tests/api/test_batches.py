@@ -173,7 +173,7 @@ EVENTS = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(EVENTS, min_size=2, max_size=6))
 def test_no_neighbour_changes_a_bit(place, batch):
     windows = []

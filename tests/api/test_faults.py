@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from drills.checked_load import (
@@ -45,18 +45,26 @@ def asked(line, questions):
     assert (tally.failures, tally.wrong) == ([], [])
 
 
+@contextmanager
 def may_open(files):
-    """Let this process open so many files, or skip."""
+    """Let this process open so many files meanwhile, or skip."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < files:
         pytest.skip(f"a process may not have {files} files open here")
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, files), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.parametrize("idle", [1000, pytest.param(5000, marks=pytest.mark.full)])
 def test_idle_connections_are_no_matter_to_others(idle):
-    may_open(2 * idle + 1000)
-    with service(LINGER_S=0, HEAD_S=600) as started, ExitStack() as open_ones:
+    with (
+        may_open(2 * idle + 1000),
+        service(LINGER_S=0, HEAD_S=600) as started,
+        ExitStack() as open_ones,
+    ):
         questions = known_questions(started.port)
         for _ in range(idle):
             open_ones.enter_context(socket.create_connection((HOST, started.port), timeout=60))

@@ -2,18 +2,14 @@
 
 import json
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.api_models import CAM_EVENTS, body
 from support.api_server import tensor
 
 from api.requests import FuseRequest
 
-FUZZ = settings(
-    max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+FUZZ = settings(max_examples=60)
 VALID = json.dumps(
     body(seed=1, target="numpy", contract={"reset": "to_v_reset"}, record=["cam_lif"])
     | {"sensors": {"cam": {"events": CAM_EVENTS}, "mic": {"sample": "one"}}}

@@ -55,7 +55,7 @@ def spikes_of(network, samples, **choices):
     return found
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1))
 def test_what_is_exact_in_integers_gives_the_floats_spikes(seed):
     """Perfect integrators, dyadic weights and thresholds: nothing has to be rounded."""

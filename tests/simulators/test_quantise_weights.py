@@ -1,7 +1,7 @@
 """Bounds on what rounding to eight bits loses; nothing is clipped on the way."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import sparse
@@ -23,7 +23,6 @@ def made(matrix, ceilings, groups, *, whole=False):
     return weights, factors
 
 
-@settings(deadline=None)
 @given(matrices, st.data())
 def test_every_weight_is_within_half_a_unit_and_no_register_passes_its_ceiling(matrix, data):
     count = len(matrix)

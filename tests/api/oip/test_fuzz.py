@@ -4,7 +4,7 @@ import json
 from urllib.parse import quote
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.api_models import CAM_EVENTS
 from support.oip import INFER, cam_json, raster
@@ -12,11 +12,7 @@ from support.oip import INFER, cam_json, raster
 from api.oip.requests import InferRequest
 from api.tensors import DTYPES
 
-FUZZ = settings(
-    max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+FUZZ = settings(max_examples=60)
 TIMES = np.array(CAM_EVENTS["times_us"], "<i8").tobytes()
 CHANNELS = np.array(CAM_EVENTS["channels"], "<i4").tobytes()
 RASTER = raster().tobytes()
