@@ -1,5 +1,6 @@
 """The command `snn-fusion fuzz-loihi`: our integers against Lava's, on networks nobody chose."""
 
+from contextlib import closing
 from typing import Annotated, NoReturn
 
 import typer
@@ -39,8 +40,9 @@ def _compare(python: str, seeds: range, runtime: bool) -> None:
     where = "in Lava's runtime" if runtime else "in Lava's process models"
     with Console(stderr=True).status(f"comparing {where}"):
         try:
-            found = fuzz(python, seeds, runtime=runtime, coverage=coverage)
-            different = next(filter(None, found), None)
+            # The child ends with the comparison, not only with the process.
+            with closing(fuzz(python, seeds, runtime=runtime, coverage=coverage)) as found:
+                different = next(filter(None, found), None)
         except BackendError as error:
             _fail(f"seed {seeds[coverage.networks]}: {told(error)}")
     if different is not None:

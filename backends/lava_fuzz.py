@@ -4,7 +4,7 @@ The networks come from seeds, so that nobody needs to believe in the ones we cho
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,7 +100,7 @@ class Coverage:
 
 def fuzz(
     python: str, seeds: range, *, runtime: bool, coverage: Coverage
-) -> Iterator[Difference | None]:
+) -> Generator[Difference | None, None, None]:
     """Compare the networks of these seeds one after the other; None for one that agrees.
 
     Args:
