@@ -24,9 +24,18 @@ def address(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         # What the pages upload is nobody else's to see.
         patch.setenv("SNN_FUSION_DATA_DIR", str(tmp_path_factory.mktemp("data")))
+        patch.setenv("SNN_FUSION_HW_CONFIGS", str(uncompiled(tmp_path_factory.mktemp("targets"))))
         with running(load_settings()) as server:
             server.wait_until_ready()
             yield str(server.client.base_url).rstrip("/").removeprefix("http://")
+
+
+def uncompiled(folder):
+    """Write the target `brian2` without compiled code, which takes minutes to make."""
+    text = (ROOT / "hw_configs/brian2.yaml").read_text()
+    assert "codegen: auto" in text
+    (folder / "brian2.yaml").write_text(text.replace("codegen: auto", "codegen: numpy"))
+    return folder
 
 
 def blocks(page):

@@ -19,7 +19,8 @@ ROOT = HERE.parents[1]
 def installed(tmp_path_factory):
     """A folder into which pip installed the package, and the environment that sees it."""
     folder = tmp_path_factory.mktemp("foreign")
-    shutil.copytree(HERE, folder / "source")  # building writes beside the sources
+    # Building writes beside the sources; what others compile meanwhile comes and goes.
+    shutil.copytree(HERE, folder / "source", ignore=shutil.ignore_patterns("__pycache__"))
     run(
         [
             *(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"),
