@@ -5,9 +5,10 @@ BIN := $(VENV)/bin
 # Threads of a BLAS library fight with test workers and change nothing for the better here.
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
-PYTEST := $(BIN)/python -m pytest -q -n 2
+# Three workers for two cores: much of a suite waits.
+PYTEST := $(BIN)/python -m pytest -q -n 3
 
-.PHONY: help demo serve test test-all lava k8s-tools cluster-test drills platforms fuzz test-pythons lint train accuracy accuracy-loihi fuzz-files fuzz-api bench bench-env clean rolling soak
+.PHONY: help demo serve test test-all environments lava k8s-tools cluster-test drills platforms fuzz other-pythons test-pythons lint train accuracy accuracy-loihi fuzz-files fuzz-api bench bench-env clean rolling soak
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -27,11 +28,11 @@ test: $(VENV)/.installed ## the fast suite
 	-@$(MAKE) --no-print-directory lava
 	$(PYTEST) -m 'not full'
 
-test-all: $(VENV)/.installed ## everything; what needs an environment that cannot be made is skipped
-	-$(MAKE) platforms
-	-$(MAKE) lava
-	-$(MAKE) k8s-tools
+test-all: $(VENV)/.installed environments ## everything; what needs an environment that is not there is skipped
 	$(PYTEST)
+
+environments: ## make those of lava, platforms and k8s-tools, as far as they can be made here
+	-@$(MAKE) --no-print-directory --keep-going platforms lava k8s-tools
 
 .venv-lava/.installed: backends/lava/requirements.txt
 	$(PYTHON) -m venv .venv-lava
@@ -81,7 +82,10 @@ CODEGEN ?= numpy
 fuzz: $(VENV)/.installed ## Brian2 against the reference on random graphs: make fuzz SEED=7 GRAPHS=1000
 	PYTHONPATH=tests $(BIN)/python tests/fuzz.py --seed $(SEED) --graphs $(GRAPHS) --codegen $(CODEGEN)
 
-test-pythons: ## the fast suite on every other supported Python that is here
+other-pythons: $(VENV)/.installed ## make the environments of test-pythons
+	.ci/test_pythons --environments
+
+test-pythons: $(VENV)/.installed ## the fast suite on every other supported Python that is here
 	.ci/test_pythons
 
 lint: $(VENV)/.installed ## style, types and the direction of imports
