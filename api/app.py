@@ -25,7 +25,7 @@ from api.errors import make_problem, respond
 from api.middleware import Observed
 from api.notes import notes_of
 from api.oip.inference import OpenInference
-from api.oip.routes import make_routes
+from api.oip.routes import HOT, make_routes
 from api.routes import catalogue, health, models
 from api.routes.check import check
 from api.routes.compare import compare
@@ -92,7 +92,7 @@ def create_app(
     openapi.install(app, scopes)
     paths = {*DOCUMENTATION, *app.openapi()["paths"]}
     # The last one is the outermost.
-    app.add_middleware(Dispatch, hot=hot)
+    app.add_middleware(Dispatch, hot={**hot, **HOT})
     app.add_middleware(Access, guard=guard, scopes=scopes)
     app.add_middleware(Observed, metrics=service.metrics, paths=paths, tracing=tracing)
     return app

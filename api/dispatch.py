@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import structlog
 from starlette.responses import Response
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.access.refusals import Refused
@@ -25,22 +26,37 @@ class Dispatch:
 
     Args:
         app: the application.
-        hot: path → what answers a POST to it; what it raises of `KNOWN` is told to the caller.
+        hot: path, or its template, → what answers a POST to it, with the template's parameters in
+            the scope; what it raises of `KNOWN` is told to the caller.
     """
 
     def __init__(self, app: ASGIApp, hot: Mapping[str, ASGIApp]) -> None:
         self._app = app
         self._hot = hot
+        self._templates = [(compile_path(path)[0], one) for path, one in hot.items() if "{" in path]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102
-        answers = self._hot.get(scope["path"]) if scope["type"] == "http" else None
-        if answers is None or scope["method"] != "POST":
+        answers = self._find(scope) if scope["type"] == "http" else None
+        if answers is None:
             await self._app(scope, receive, send)
             return
         try:
             await answers(scope, receive, send)
         except KNOWN as error:
             await known_response(error, scope)(scope, receive, send)
+
+    def _find(self, scope: Scope) -> ASGIApp | None:
+        if scope["method"] != "POST":
+            return None
+        path = scope["path"]
+        if path in self._hot:
+            return self._hot[path]
+        for pattern, answers in self._templates:
+            found = pattern.match(path)
+            if found is not None:
+                scope["path_params"] = found.groupdict()
+                return answers
+        return None
 
 
 def known_response(error: Exception, scope: Scope) -> Response:

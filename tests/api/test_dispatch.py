@@ -20,6 +20,7 @@ class _App:
 
     async def __call__(self, scope, receive, send) -> None:
         self.asked += 1
+        self.parameters = scope.get("path_params")
         if self._error is not None:
             raise self._error
 
@@ -52,6 +53,17 @@ def test_only_a_post_to_a_hot_path_passes_by_the_application(scope, expected):
     hot, app = _App(), _App()
     _ask(Dispatch(app, {"/hot": hot}), **scope)
     assert (hot.asked, app.asked) == expected
+
+
+def test_a_hot_path_may_be_a_template():
+    hot, app = _App(), _App()
+    dispatch = Dispatch(app, {"/models/{model}/hot": hot})
+    scope = {"path": "/models/a name/hot"}
+    _ask(dispatch, **scope)
+    for path in ("/models/a/b/hot", "/models/hot", "/models/a/hot/"):
+        _ask(dispatch, path=path)
+    assert (hot.asked, app.asked) == (1, 3)
+    assert hot.parameters == {"model": "a name"}
 
 
 def test_a_known_error_is_told():
