@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from api.comparing import comparison_page, comparison_reply, pair_lines
+from api.comparison.report import comparison_page, comparison_reply, pair_lines
 from api.contract_options import contract_options
 from api.first_run import first_run
 from api.fitting import check_reply, fit_table, fit_targets
@@ -25,6 +25,7 @@ from api.offline import OfflineRun, compare_offline, run_offline, summary
 from api.plain_errors import plain_errors
 from api.quantise_command import quantise as quantise_command
 from api.quantising import loss_tables
+from api.render import model_name
 from api.settings import effective, load_settings
 from api.targets import availability, make_registry
 from api.warm_command import warm
@@ -197,7 +198,7 @@ def compare(
         if out is not None:
             out.write_text(comparison_page(done))
     if as_json:
-        _print_json(comparison_reply(done))
+        _print_json(comparison_reply(model_name(done.model), done.runs, done.pairs))
     else:
         for pair in done.pairs:
             Console().print(*pair_lines(pair), sep="\n")

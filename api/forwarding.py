@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import aiohttp
 from starlette.requests import Request
@@ -15,7 +15,7 @@ from api.framing import Body
 from api.hop import HEADERS, HERE, VIA, Hop, hop_of
 from api.lanes import outcome
 from api.metrics import Metrics
-from api.notes import notes_of
+from api.notes import Notes, notes_of
 from api.owners import Outgoing, Owner, Owners, broken
 from backends.errors import RunFailed, RunTimeout
 
@@ -85,24 +85,29 @@ async def forward(
     """
     refuse_forwarded(request, to.target)
     owner, trip = owners.of(to.target), _trip(to, started)
+    sent = outgoing(request, body.content, Hop(trip.left_s, to.target, owners.model))
+    with on_the_way(owner, metrics, notes_of(request), trip.target, sent) as marked:
+        asked = asyncio.ensure_future(_answer(owner, trip, marked))
+        return await outcome(asked, request, trip.target, trip.end, trip.deadline_s)
+
+
+@contextmanager
+def on_the_way(
+    owner: Owner, metrics: Metrics, notes: Notes, target: str, sent: Outgoing
+) -> Iterator[Outgoing]:
+    """Give a request as a part of the caller's trace; count and trace what becomes of it."""
     way = "gone"
-    trace = notes_of(request).trace
-    stage = None if trace is None else trace.forward(to.target)
+    stage = None if notes.trace is None else notes.trace.forward(target)
     try:
-        sent = outgoing(request, body.content, Hop(trip.left_s, to.target, owners.model))
-        if stage is not None:
-            sent = sent.part_of(stage.headers)
-        asked = asyncio.ensure_future(_answer(owner, trip, sent))
-        answer = await outcome(asked, request, trip.target, trip.end, trip.deadline_s)
+        yield sent if stage is None else sent.part_of(stage.headers)
         way = "answered"
-        return answer
     except (OwnerAway, QueueFull, RunTimeout, RunFailed) as error:
         way = WAYS[type(error)]
         if isinstance(error, RunTimeout):
             owner.suspect()
         raise
     finally:
-        metrics.forwarded.labels(trip.target, way).inc()
+        metrics.forwarded.labels(target, way).inc()
         if stage is not None:
             stage.end(way)
 
@@ -138,9 +143,16 @@ def _texts(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
     return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
 
 
+Headers = list[tuple[bytes, bytes]]
+
+
+def _headers(answer: aiohttp.ClientResponse) -> Headers:
+    return [(n.lower(), v) for n, v in answer.raw_headers if n.lower() not in NOT_SENT_BACK]
+
+
 async def _answer(owner: Owner, trip: _Trip, sent: Outgoing) -> Response:
     answer = await owner.ask(trip.target, sent)
-    headers = [(n.lower(), v) for n, v in answer.raw_headers if n.lower() not in NOT_SENT_BACK]
+    headers = _headers(answer)
     if answer.content_length is None or answer.content_length > WHOLE_BYTES:
         reply: Response = StreamingResponse(_parts(answer, trip.end), answer.status)
     else:
@@ -166,18 +178,39 @@ async def _parts(answer: aiohttp.ClientResponse, end: float) -> AsyncIterator[by
         answer.close()
 
 
-async def fetched(owner: Owner, target: str, sent: Outgoing, within_s: float) -> tuple[int, Any]:
-    """Return status and body of a short answer; for what a front merges from several deployments.
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A whole answer of an owner: its status, its headers as they are passed on, its body."""
+
+    status: int
+    headers: Headers
+    content: bytes
+
+    def as_response(self) -> Response:
+        """Return it as the answer to the caller."""
+        response = Response(self.content, self.status)
+        response.raw_headers = self.headers
+        return response
+
+
+async def fetched(
+    owner: Owner, target: str, sent: Outgoing, within_s: float, max_bytes: int
+) -> Fetched:
+    """Return a whole answer; for what a front puts together from those of several deployments.
 
     Raises:
-        OwnerAway, QueueFull, RunFailed: as `Owner.ask`.
+        OwnerAway, QueueFull, RunFailed: as `Owner.ask`; also if the answer is too long.
         RunTimeout: if the answer is not there within so many seconds.
     """
     try:
         async with asyncio.timeout(within_s):
             answer = await owner.ask(target, sent)
             try:
-                return answer.status, await answer.content.readexactly(answer.content_length or 0)
+                length = answer.content_length or 0
+                if length > max_bytes:
+                    raise _too_long(target, length, max_bytes)
+                content = await answer.content.readexactly(length)
+                return Fetched(answer.status, _headers(answer), content)
             finally:
                 answer.release()
     except TimeoutError:
@@ -185,3 +218,10 @@ async def fetched(owner: Owner, target: str, sent: Outgoing, within_s: float) ->
         raise RunTimeout(target, within_s) from None
     except (aiohttp.ClientError, asyncio.IncompleteReadError) as error:
         raise broken(target, error) from None
+
+
+def _too_long(target: str, length: int, max_bytes: int) -> RunFailed:
+    return RunFailed(
+        f"target {target!r}: the deployment that owns it answers with {length} bytes, of which at "
+        f"most {max_bytes} are read here"
+    )

@@ -143,14 +143,16 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonJob(Prepared):
-    """A comparison that is ready to run.
+    """A comparison, or a deployment's part of one, that is ready to run.
 
     Attributes:
         recordings: sensor → recording.
-        targets: where it runs, two or more.
+        targets: all that are compared, two or more.
+        here: those of them that this deployment runs.
         tolerance: mismatched bins, as a share of the spikes, that still count as equivalent.
     """
 
     recordings: Mapping[str, Recording]
     targets: Sequence[str]
+    here: Sequence[str]
     tolerance: float

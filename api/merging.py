@@ -22,6 +22,8 @@ CATALOGUE_S = 2.0
 """Seconds that a deployment has to list its targets."""
 CHECK_S = 60.0
 """Seconds that a deployment has to check a model."""
+MAX_BYTES = 2**24
+"""Longest answer of theirs that is read."""
 RESHAPED = ("content-encoding", "content-type")
 
 
@@ -112,9 +114,10 @@ def _no_fit(target: str, now: AvailabilityReply) -> FitReply:
 
 async def _reply(owner: Owner, target: str, sent: Outgoing, within_s: float) -> Any:
     """Return the JSON of an answer; raises RunFailed if it is an error, else as `fetched`."""
-    status, content = await fetched(owner, target, sent, within_s)
+    answer = await fetched(owner, target, sent, within_s, MAX_BYTES)
+    status = answer.status
     try:
-        reply = orjson.loads(content)
+        reply = orjson.loads(answer.content)
     except orjson.JSONDecodeError:
         reply = None
     if status != 200 or reply is None:

@@ -13,13 +13,14 @@ from api.named_inputs import Inputs
 from api.quantising import Runnable, runnable
 from api.render import counts_reply, spikes_reply, warnings_of, window_reply
 from backends.base import Program, Target
-from backends.comparison import Comparison, check_targets, compare_rasters, compare_recordings
+from backends.comparison import Comparison, compare_targets
 from backends.contracts import contract_on
 from backends.energy import EnergyReport, SampleEnergy, energy_report, measured_energy
 from backends.fuse import FusedAnswer, SampleCounts, encode, fuse, sample_counts
 from backends.programs import ProgramCache
 from backends.quantisation_file import QuantisationFile
 from backends.registry import Registry
+from backends.trial import check_targets, trial_of_rasters, trial_of_recordings
 from fusion.contract import ExecutionContract
 from fusion.encoding import Recording
 from fusion.errors import InvalidInput
@@ -163,8 +164,10 @@ def compare_offline(
     place = (contract, targets, programs)
     try:
         if inputs.rasters:
-            return compare_rasters(model, inputs.rasters, *place, tolerance=tolerance, tell=tell)
-        return compare_recordings(model, inputs.recordings, *place, tolerance=tolerance, tell=tell)
+            trial = trial_of_rasters(model, inputs.rasters, *place)
+        else:
+            trial = trial_of_recordings(model, inputs.recordings, *place)
+        return compare_targets(trial, targets, tolerance=tolerance, tell=tell)
     finally:
         programs.close()
 

@@ -5,22 +5,17 @@ taken for every spiking population, by pairs of targets.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal
 
-import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.base import Program, RunResult
-from backends.contracts import LOIHI, differing
+from backends.contracts import differing
 from backends.energy import EnergyReport
 from fusion.contract import ExecutionContract
-from simulators.neurons import Neuron
-from simulators.plan import Plan, make_plan
 from simulators.rasters import PopulationDifference, Raster, population_difference
-from simulators.reference import ReferenceEngine
 
 Verdict = Literal["identical", "equivalent", "different"]
 
@@ -36,27 +31,65 @@ def raster_of(recorded: NDArray[np.generic]) -> Raster:
 
 @dataclass(frozen=True, slots=True)
 class TargetRun:
-    """One target's part of a comparison.
+    """One target's part of a comparison: plain values, wherever the run was.
 
     Attributes:
         target: its name.
         contract: the contract it ran under.
-        program: the model compiled for it.
-        result: its run over one sample, every population recorded.
-        energy: what the run took.
         label: its fused answer; None where nothing was fused.
+        recorded: spiking population → spikes [steps, *shape], in the order of the model's plan.
+        spikes: population → spikes.
+        synaptic_events: synapses that carried a spike.
+        steps: time steps run.
+        run_s: seconds the run took.
+        energy: what the run took.
     """
 
     target: str
     contract: ExecutionContract
-    program: Program
-    result: RunResult
+    label: str | None
+    recorded: Mapping[str, NDArray[np.generic]]
+    spikes: Mapping[str, int]
+    synaptic_events: int
+    steps: int
+    run_s: float
     energy: EnergyReport
-    label: str | None = None
 
     def raster(self, node: str) -> Raster:
         """Return a population's spike counts [steps, neurons]."""
-        return raster_of(self.result.recorded[f"{node}.spikes"][0])
+        return raster_of(self.recorded[node])
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A neuron in a time step.
+
+    Attributes:
+        node: population.
+        step: time step.
+        neuron: flat index in the population.
+    """
+
+    node: str
+    step: int
+    neuron: int
+
+
+@dataclass(frozen=True, slots=True)
+class Potential:
+    """What a target's neuron tested in a step, before its reset hid it.
+
+    Attributes:
+        v: membrane potential; None where it is not known.
+        threshold: what it was tested against; None where the neuron has none.
+    """
+
+    v: float | None
+    threshold: float | None
+
+
+Pair = tuple[str, str]
+"""Names of two targets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,37 +139,55 @@ class PairComparison:
     tolerance: float
 
 
+def first_differences(runs: Sequence[TargetRun]) -> dict[Pair, Place]:
+    """Return for every two runs on the same input the first spike that differs, if one does."""
+    found = {
+        (first.target, second.target): _first_difference(first, second)
+        for first, second in combinations(runs, 2)
+    }
+    return {pair: place for pair, place in found.items() if place is not None}
+
+
+def places_to_test(differences: Mapping[Pair, Place]) -> dict[str, list[Place]]:
+    """Return target → where it has to be asked what was tested, each place once."""
+    places: dict[str, dict[Place, None]] = {}
+    for pair, place in differences.items():
+        for target in pair:
+            places.setdefault(target, {})[place] = None
+    return {target: list(found) for target, found in places.items()}
+
+
 def compare_runs(
-    graph: nir.NIRGraph,
     runs: Sequence[TargetRun],
-    inputs: Mapping[str, NDArray[np.generic]],
+    differences: Mapping[Pair, Place],
+    tested: Mapping[str, Mapping[Place, Potential]],
     tolerance: float = TOLERANCE,
 ) -> tuple[PairComparison, ...]:
     """Compare every pair of targets.
 
     Args:
-        graph: the model's network.
         runs: at least two targets' runs on the same input.
-        inputs: Input node → [1, steps, *shape], what they ran on.
+        differences: what `first_differences` says of them.
+        tested: target → what it tested where `places_to_test` says.
         tolerance: mismatched bins, as a share of the spikes, that still count as equivalent.
     """
-    plans = {run.target: make_plan(graph, run.contract) for run in runs}
     return tuple(
-        _compare(first, second, plans, inputs, tolerance) for first, second in combinations(runs, 2)
+        _compare(first, second, differences.get((first.target, second.target)), tested, tolerance)
+        for first, second in combinations(runs, 2)
     )
 
 
 def _compare(
     first: TargetRun,
     second: TargetRun,
-    plans: Mapping[str, Plan],
-    inputs: Mapping[str, NDArray[np.generic]],
+    place: Place | None,
+    tested: Mapping[str, Mapping[Place, Potential]],
     tolerance: float,
 ) -> PairComparison:
-    nodes = [node.name for node in plans[first.target].nodes if node.spikes]
     dt_s = first.contract.dt_s
     populations = tuple(
-        population_difference(node, first.raster(node), second.raster(node), dt_s) for node in nodes
+        population_difference(node, first.raster(node), second.raster(node), dt_s)
+        for node in first.recorded
     )
     differences = differing(first.contract, second.contract)
     agree = None if first.label is None else first.label == second.label
@@ -144,7 +195,7 @@ def _compare(
         (first.target, second.target),
         differences,
         populations,
-        _first_divergence(nodes, first, second, plans, inputs),
+        None if place is None else _divergence(first, second, place, tested),
         agree,
         verdict_on(populations, bool(differences), agree is not False, tolerance),
         tolerance,
@@ -168,75 +219,28 @@ def verdict_on(
     return "equivalent" if within and agree else "different"
 
 
-def _first_divergence(
-    nodes: Sequence[str],
+def _first_difference(first: TargetRun, second: TargetRun) -> Place | None:
+    earliest: Place | None = None
+    for node in first.recorded:  # in plan order: of one step, the one nearest the input comes first
+        differs = first.raster(node) != second.raster(node)
+        if differs.any():
+            step, neuron = (int(index) for index in np.argwhere(differs)[0])
+            if earliest is None or step < earliest.step:
+                earliest = Place(node, step, neuron)
+    return earliest
+
+
+def _divergence(
     first: TargetRun,
     second: TargetRun,
-    plans: Mapping[str, Plan],
-    inputs: Mapping[str, NDArray[np.generic]],
-) -> Divergence | None:
-    earliest: tuple[int, str, int] | None = None
-    for node in nodes:  # in plan order: of one step, the population nearest the input comes first
-        differs = first.raster(node) != second.raster(node)
-        if differs.any() and (earliest is None or int(np.argwhere(differs)[0][0]) < earliest[0]):
-            step, neuron = (int(index) for index in np.argwhere(differs)[0])
-            earliest = step, node, neuron
-    if earliest is None:
-        return None
-    step, node, neuron = earliest
-    spikes = tuple(int(run.raster(node)[step, neuron]) for run in (first, second))
-    tested = [_tested(run, plans[run.target], inputs, earliest) for run in (first, second)]
-    threshold = _threshold(plans[first.target], node, neuron)
-    margins = [None if v is None or threshold is None else v - threshold for v in tested]
+    place: Place,
+    tested: Mapping[str, Mapping[Place, Potential]],
+) -> Divergence:
+    here, there = (tested[run.target][place] for run in (first, second))
+    spikes = [int(run.raster(place.node)[place.step, place.neuron]) for run in (first, second)]
+    threshold = here.threshold
+    margins = [None if v is None or threshold is None else v - threshold for v in (here.v, there.v)]
     return Divergence(
-        node, step, neuron, (spikes[0], spikes[1]), (tested[0], tested[1]), threshold,
+        place.node, place.step, place.neuron, (spikes[0], spikes[1]), (here.v, there.v), threshold,
         (margins[0], margins[1]),
     )  # fmt: skip
-
-
-def _threshold(plan: Plan, node: str, neuron: int) -> float | None:
-    operation = next(one.operation for one in plan.nodes if one.name == node)
-    if not isinstance(operation, Neuron) or operation.spiking is None:
-        return None
-    return float(operation.spiking.v_threshold[neuron])
-
-
-def _tested(
-    run: TargetRun,
-    plan: Plan,
-    inputs: Mapping[str, NDArray[np.generic]],
-    place: tuple[int, str, int],
-) -> float | None:
-    """Return the membrane potential that a target tested, before its reset hid it.
-
-    The target's own state before the step goes through one step of the reference, in which the
-    population's threshold is out of reach. None where the state is not that of the reference.
-    """
-    step, node, neuron = place
-    if _threshold(plan, node, neuron) is None or run.contract.arithmetic == LOIHI:
-        return None
-    engine = ReferenceEngine(_without_spikes(plan, node))
-    now = {name: np.asarray(values)[:, step : step + 1] for name, values in inputs.items()}
-    state = None
-    if step:
-        before = {name: np.asarray(values)[:, :step] for name, values in inputs.items()}
-        state = run.program.run(before).state
-        if not state:
-            return None
-    trace = engine.run(now, state=state, record=[node])
-    return float(trace.recorded[f"{node}.v"].reshape(-1)[neuron])
-
-
-def _without_spikes(plan: Plan, name: str) -> Plan:
-    def silent(operation: Neuron) -> Neuron:
-        assert operation.spiking is not None
-        out_of_reach = np.full_like(operation.spiking.v_threshold, np.inf)
-        return replace(operation, spiking=replace(operation.spiking, v_threshold=out_of_reach))
-
-    nodes = tuple(
-        replace(node, operation=silent(node.operation))
-        if node.name == name and isinstance(node.operation, Neuron)
-        else node
-        for node in plan.nodes
-    )
-    return replace(plan, nodes=nodes)

@@ -12,7 +12,8 @@ from api.errors import QueueFull
 from api.job import Job, Reply
 from api.lanes import Lane
 from api.metrics import Metrics
-from api.redis.answer_codec import Unreadable, pack, unpack
+from api.packing import Unreadable
+from api.redis.answer_codec import pack, unpack
 from api.redis.link import Link, RedisFailed
 from api.redis.run_times import RunTimes
 from backends.fuse import FusedAnswer

@@ -25,6 +25,23 @@ def front(tmp_path_factory, port):
         yield server
 
 
+@pytest.fixture(scope="module")
+def beside(shelf_dir, port):
+    """A front that runs `cpu` itself."""
+    peers = {"numpy": f"http://127.0.0.1:{port}"}
+    with running(load_settings(models_dir=shelf_dir, targets=("cpu",), peers=peers)) as server:
+        yield server
+
+
+def compared(server):
+    """Return a comparison's reply, and what it says without the times of its runs."""
+    reply = server.client.post("/v1/compare", json=body(targets=["numpy", "cpu"]))
+    answer = reply.json()
+    for target in answer.get("targets", ()):
+        assert target.pop("run_s") > 0
+    return reply, answer
+
+
 def up(front):
     return front.metric("snn_fusion_owner_up", target="numpy") == 1
 
@@ -62,6 +79,25 @@ def test_a_peer_that_hangs_dies_and_comes_back_costs_what_was_under_way(shelf_di
         wait_until_ready(started, client)
         until(lambda: up(front))
         assert answer_of(front.fuse(body())) == answer
+
+
+def test_processes_compare_as_one_does(shelf_dir, beside, port):
+    with running(load_settings(models_dir=shelf_dir, targets=("cpu", "numpy"))) as whole:
+        expected = compared(whole)[1]
+    with process(shelf_dir, PORT=port, TARGETS="numpy") as (started, client):
+        wait_until_ready(started, client)
+        until(lambda: up(beside))
+        assert compared(beside)[1] == expected
+        os.killpg(started.pid, signal.SIGSTOP)
+        broken = beside.metric("snn_fusion_forwarded_total", outcome="broken")
+        with ThreadPoolExecutor(1) as pool:
+            caught = pool.submit(compared, beside)
+            until(lambda: beside.service.owners.of("numpy").under_way == 1)
+            os.killpg(started.pid, signal.SIGKILL)
+            refused(caught.result()[0], 502, "'numpy'", "broke the connection off")
+        assert beside.metric("snn_fusion_forwarded_total", outcome="broken") == broken + 1
+        started.wait()
+        refused(compared(beside)[0], 503, "'numpy'", "takes no connections")
 
 
 def test_a_peer_that_drains_loses_no_request(shelf_dir, front, port):

@@ -1,21 +1,20 @@
 from dataclasses import replace
+from itertools import combinations
 
 import pytest
 
-from backends.compare import TargetRun, compare_runs
+from backends.base import Program
+from backends.compare import TargetRun, compare_runs, first_differences, places_to_test
 from backends.energy import EnergyReport
+from backends.potentials import potential_at
 from backends.registry import Registry
 from fusion.contract import make_contract
 from fusion.model import bare_model
+from simulators.plan import make_plan
 from snn_fusion.testing_networks import NETWORKS
 
 CONTRACT = make_contract("nir", 1e-3)
-
-
-def run_on(network, inputs, contract=CONTRACT, target="numpy", name="numpy", label=None):
-    program = Registry().backend(target).compile(bare_model(network.graph), contract)
-    energy = EnergyReport(None, "not asked for")
-    return TargetRun(name, contract, program, program.run(inputs, record=["all"]), energy, label)
+Ran = tuple[TargetRun, Program]
 
 
 @pytest.fixture
@@ -24,9 +23,38 @@ def recurrent():
     return network, network.inputs(1, 80)
 
 
+def run_on(network, inputs, contract=CONTRACT, name="numpy", label=None) -> Ran:
+    program = Registry().backend("numpy").compile(bare_model(network.graph), contract)
+    result = program.run(inputs, record=["all"])
+    run = TargetRun(
+        target=name,
+        contract=contract,
+        label=label,
+        recorded={"cuba": result.recorded["cuba.spikes"][0]},
+        spikes={node: int(count[0]) for node, count in result.counts.spikes.items()},
+        synaptic_events=int(result.counts.synaptic_events[0]),
+        steps=result.steps,
+        run_s=result.wall_s,
+        energy=EnergyReport(None, "not asked for"),
+    )
+    return run, program
+
+
+def pairs_of(network, inputs, *ran: Ran):
+    runs, programs = [run for run, _ in ran], {run.target: program for run, program in ran}
+    differences = first_differences(runs)
+    tested = {}
+    for run in runs:
+        plan = make_plan(network.graph, run.contract)
+        tested[run.target] = {
+            place: potential_at(place, programs[run.target], plan, run.contract, inputs)
+            for place in places_to_test(differences).get(run.target, ())
+        }
+    return compare_runs(runs, differences, tested)
+
+
 def test_a_target_is_identical_to_itself(recurrent):
-    network, inputs = recurrent
-    (pair,) = compare_runs(network.graph, [run_on(network, inputs, name=n) for n in "ab"], inputs)
+    (pair,) = pairs_of(*recurrent, *(run_on(*recurrent, name=name) for name in "ab"))
     assert (pair.targets, pair.verdict, pair.divergence) == (("a", "b"), "identical", None)
     (cuba,) = pair.populations
     assert cuba.spikes[0] == cuba.spikes[1] > 0
@@ -34,22 +62,20 @@ def test_a_target_is_identical_to_itself(recurrent):
 
 
 def test_other_contracts_are_never_identical(recurrent):
-    network, inputs = recurrent
     same_spikes = replace(CONTRACT, delay_rounding="round")
-    runs = [run_on(network, inputs), run_on(network, inputs, same_spikes, name="other")]
-    (pair,) = compare_runs(network.graph, runs, inputs)
+    ran = run_on(*recurrent), run_on(*recurrent, same_spikes, name="other")
+    (pair,) = pairs_of(*recurrent, *ran)
     assert pair.contract_differences == {"delay_rounding": ("refuse", "round")}
     assert pair.verdict == "equivalent"
 
 
 def test_the_first_divergence_is_explained_by_the_tested_potentials(recurrent):
-    network, inputs = recurrent
     other = replace(CONTRACT, integrator="exponential")
-    runs = [run_on(network, inputs), run_on(network, inputs, other, name="other")]
-    (pair,) = compare_runs(network.graph, runs, inputs)
+    ran = run_on(*recurrent), run_on(*recurrent, other, name="other")
+    (pair,) = pairs_of(*recurrent, *ran)
     found = pair.divergence
     assert found is not None
-    first, second = (run.raster("cuba") for run in runs)
+    first, second = (run.raster("cuba") for run, _ in ran)
     assert (first[: found.step] == second[: found.step]).all()
     assert found.spikes == (first[found.step, found.neuron], second[found.step, found.neuron])
     assert found.spikes[0] != found.spikes[1]
@@ -61,14 +87,11 @@ def test_the_first_divergence_is_explained_by_the_tested_potentials(recurrent):
 
 
 def test_every_pair_is_compared(recurrent):
-    network, inputs = recurrent
-    runs = [run_on(network, inputs, name=name) for name in "abc"]
-    pairs = compare_runs(network.graph, runs, inputs)
-    assert [pair.targets for pair in pairs] == [("a", "b"), ("a", "c"), ("b", "c")]
+    pairs = pairs_of(*recurrent, *(run_on(*recurrent, name=name) for name in "abc"))
+    assert [pair.targets for pair in pairs] == list(combinations("abc", 2))
 
 
 def test_decisions_that_disagree_make_targets_different(recurrent):
-    network, inputs = recurrent
-    runs = [run_on(network, inputs, name=name, label=name) for name in "ab"]
-    (pair,) = compare_runs(network.graph, runs, inputs)
+    ran = (run_on(*recurrent, name=name, label=name) for name in "ab")
+    (pair,) = pairs_of(*recurrent, *ran)
     assert (pair.decisions_agree, pair.verdict) == (False, "different")

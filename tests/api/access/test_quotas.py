@@ -78,7 +78,7 @@ def test_a_run_that_broke_off_is_charged(keys, shelf_dir):
         reply = server.client.post("/v1/compare", json=compared, headers=bearer(key))
         assert reply.status_code == 502
         assert used(BOARD_TIME) > charged
-        assert used(SYNAPTIC_EVENTS) == 0
+        assert used(SYNAPTIC_EVENTS) > 0, "of the target that ran before"
 
 
 def test_a_run_whose_caller_has_left_is_charged(keys, shelf_dir):

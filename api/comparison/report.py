@@ -2,15 +2,14 @@
 
 import base64
 import html
+from collections.abc import Sequence
 from typing import Any
 
 from rich.markup import escape
 
-from api.render import model_name
-from api.replies import ComparedReply, ComparisonReply
+from api.replies import ComparedReply, ComparisonReply, ModelName
 from backends.compare import PairComparison, TargetRun
 from backends.comparison import Comparison
-from backends.quantisation_file import QuantisationFile
 
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;
 color:#1f2933}table{border-collapse:collapse;margin:1rem 0}td,th{border:1px solid #cbd2d9;
@@ -19,14 +18,17 @@ padding:.25rem .6rem;text-align:left}th{background:#f0f4f8}img{max-width:100%}
 
 
 def comparison_reply(
-    comparison: Comparison, quantisation: QuantisationFile | None = None
+    model: ModelName,
+    runs: Sequence[TargetRun],
+    pairs: Sequence[PairComparison],
+    quantisation: Any = None,
 ) -> ComparisonReply:
     """Return a comparison as it is encoded to JSON, with what was lost if it was to quantise."""
     return {
-        "model": model_name(comparison.model),
-        "steps": comparison.steps,
-        "targets": [_target(run) for run in comparison.runs],
-        "pairs": list(comparison.pairs),
+        "model": model,
+        "steps": runs[0].steps,
+        "targets": [_target(run) for run in runs],
+        "pairs": list(pairs),
         "quantisation": quantisation,
     }
 
@@ -36,9 +38,9 @@ def _target(run: TargetRun) -> ComparedReply:
         "target": run.target,
         "contract": run.contract.as_dict(),
         "label": run.label,
-        "spikes": {node: int(count[0]) for node, count in run.result.counts.spikes.items()},
-        "synaptic_events": int(run.result.counts.synaptic_events[0]),
-        "run_s": run.result.wall_s,
+        "spikes": dict(run.spikes),
+        "synaptic_events": run.synaptic_events,
+        "run_s": run.run_s,
         "energy": run.energy.energy,
         "energy_reason": run.energy.reason,
     }

@@ -1,0 +1,1 @@
+"""Comparisons of targets: prepared, run here, and put together from several deployments."""
