@@ -3,7 +3,38 @@
 They know the service by its HTTP interface alone. They need httpx, the extra `client`.
 """
 
+from snn_fusion.client.answers import (
+    Counts,
+    Energy,
+    FuseAnswer,
+    ModelId,
+    Quality,
+    SensorAnswer,
+    Spikes,
+    Timing,
+    Trace,
+    Window,
+)
+from snn_fusion.client.catalogue import (
+    Alias,
+    Head,
+    Model,
+    ModelVersion,
+    Queue,
+    Sensor,
+    ShippedSample,
+    Target,
+    Versions,
+)
+from snn_fusion.client.checks import Check, Fit, Population
 from snn_fusion.client.clients import AsyncClient, Client
+from snn_fusion.client.comparisons import (
+    ComparedTarget,
+    Comparison,
+    Divergence,
+    Pair,
+    PopulationDifference,
+)
 from snn_fusion.client.errors import (
     ClientError,
     Conflict,
@@ -22,35 +53,6 @@ from snn_fusion.client.errors import (
     Violation,
 )
 from snn_fusion.client.inputs import Events, Recording, Sample, Samples
-from snn_fusion.client.results import (
-    Alias,
-    Check,
-    ComparedTarget,
-    Comparison,
-    Counts,
-    Divergence,
-    Energy,
-    Fit,
-    FuseAnswer,
-    Head,
-    Model,
-    ModelId,
-    ModelVersion,
-    Pair,
-    Population,
-    PopulationDifference,
-    Quality,
-    Queue,
-    Sensor,
-    SensorAnswer,
-    ShippedSample,
-    Spikes,
-    Target,
-    Timing,
-    Trace,
-    Versions,
-    Window,
-)
 from snn_fusion.client.retries import Retry
 
 __all__ = [

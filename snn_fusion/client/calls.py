@@ -12,18 +12,12 @@ from urllib.parse import quote
 
 import numpy as np
 
+from snn_fusion.client.answers import FuseAnswer
+from snn_fusion.client.catalogue import Alias, Model, ShippedSample, Target, Versions
+from snn_fusion.client.checks import Check
+from snn_fusion.client.comparisons import Comparison
+from snn_fusion.client.decoding import decode
 from snn_fusion.client.inputs import Recording, Sample, tensors
-from snn_fusion.client.results import (
-    Alias,
-    Check,
-    Comparison,
-    FuseAnswer,
-    Model,
-    ShippedSample,
-    Target,
-    Versions,
-    decode,
-)
 
 _T = TypeVar("_T")
 

@@ -8,19 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self, TypeVar, Unpack
 
 from snn_fusion.client import calls
+from snn_fusion.client.answers import FuseAnswer
 from snn_fusion.client.calls import Call, CheckChoices, CompareChoices, File, FuseChoices
+from snn_fusion.client.catalogue import Alias, Model, ShippedSample, Target, Versions
+from snn_fusion.client.checks import Check
+from snn_fusion.client.comparisons import Comparison
 from snn_fusion.client.errors import ConnectionFailed, DeadlinePassed
 from snn_fusion.client.inputs import Recording
-from snn_fusion.client.results import (
-    Alias,
-    Check,
-    Comparison,
-    FuseAnswer,
-    Model,
-    ShippedSample,
-    Target,
-    Versions,
-)
 from snn_fusion.client.retries import Outcome, Reply, Retry, Send, Wait, exchange
 
 try:
