@@ -1,7 +1,5 @@
 """Requests that share a run: everybody gets the answer they would get alone."""
 
-import json
-import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.api_backends import HookedRegistry, Turnstile
 from support.api_models import CAM_EVENTS, STEPS, body
-from support.api_server import answer_of, refused, running, until
+from support.api_server import answer_of, leaving, refused, running, until
 
 from api.settings import load_settings
 from backends.fuse import answer_of as raised
@@ -135,16 +133,12 @@ def test_a_deadline_is_the_requests_own(server, turnstile):
 
 def test_who_leaves_while_the_batch_runs_does_no_harm(server, turnstile):
     lane = server.service.lanes["hooked"]
-    url = server.client.base_url
-    content = json.dumps(body(target="hooked")).encode()
-    head = f"POST /v1/fuse HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n\r\n"
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(server.fuse, body(target="hooked"))
         assert turnstile.entered.acquire(timeout=60)
         stays = pool.submit(server.fuse, body(target="hooked"))
         until(lambda: lane.waiting == 1)
-        with socket.create_connection((url.host, url.port)) as leaver:
-            leaver.sendall(head.encode() + content)
+        with leaving(server, body(target="hooked")):
             until(lambda: lane.waiting == 2)
             turnstile.release()
             assert turnstile.entered.acquire(timeout=60)

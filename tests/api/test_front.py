@@ -14,7 +14,7 @@ import tritonclient.http as triton
 from support.api_backends import Gate, HookedRegistry
 from support.api_models import CAM_EVENTS, body
 from support.api_peer import peer
-from support.api_server import answer_of, free_port, refused, running, tensor, until
+from support.api_server import answer_of, free_port, leaving, refused, running, tensor, until
 from tritonclient.utils import InferenceServerException
 
 from api.settings import load_settings
@@ -162,11 +162,7 @@ def test_a_caller_who_leaves_the_front_leaves_the_owner_s_queue(shelf_dir):
         stays = pool.submit(front.fuse, body())
         assert gate.entered.acquire(timeout=60)
         lane = owner.service.lanes["hooked"]
-        url = front.client.base_url
-        with socket.create_connection((url.host, url.port)) as leaver:
-            content = b'{"sensors": {"cam": {"sample": "one"}}}'
-            head = f"POST /v1/fuse HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n\r\n"
-            leaver.sendall(head.encode() + content)
+        with leaving(front, body()):
             until(lambda: lane.waiting == 1)
         until(lambda: lane.waiting == 0)
         gate.opened.set()

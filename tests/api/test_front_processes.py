@@ -97,7 +97,7 @@ def test_processes_compare_as_one_does(shelf_dir, beside, port):
             refused(caught.result()[0], 502, "'numpy'", "broke the connection off")
         assert beside.metric("snn_fusion_forwarded_total", outcome="broken") == broken + 1
         started.wait()
-        refused(compared(beside)[0], 503, "'numpy'", "takes no connections")
+        refused(compared(beside)[0], 503, "'numpy'", "at a loopback address")
 
 
 def test_a_peer_that_drains_loses_no_request(shelf_dir, front, port):

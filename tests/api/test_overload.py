@@ -3,7 +3,6 @@
 import errno
 import os
 import signal
-import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -14,7 +13,7 @@ import pytest
 import structlog
 from support.api_backends import Gate, HookedRegistry, Turnstile, erring, failing
 from support.api_models import body
-from support.api_server import answer_of, refused, running, until
+from support.api_server import answer_of, leaving, refused, running, until
 from support.lava import installed
 
 from api.settings import load_settings
@@ -120,11 +119,7 @@ def test_a_caller_who_leaves_costs_nobody_else_anything(shelf_dir):
         stays = pool.submit(server.fuse, body(target="hooked"))
         assert gate.entered.acquire(timeout=60)
         lane = server.service.lanes["hooked"]
-        url = server.client.base_url
-        with socket.create_connection((url.host, url.port)) as leaver:
-            content = b'{"target": "hooked", "sensors": {"cam": {"sample": "one"}}}'
-            head = f"POST /v1/fuse HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n\r\n"
-            leaver.sendall(head.encode() + content)
+        with leaving(server, body(target="hooked")):
             until(lambda: lane.waiting == 1)
         # its work leaves the queue while the other one still runs
         until(lambda: lane.waiting == 0)

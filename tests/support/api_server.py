@@ -115,6 +115,16 @@ def running(settings: Settings, **collaborators: Any) -> Iterator[Running]:
             thread.join()
 
 
+@contextmanager
+def leaving(server: Running, body: Any) -> Iterator[None]:
+    """Post a fuse request whose caller leaves at the block's end, without having read a reply."""
+    url, content = server.client.base_url, json.dumps(body).encode()
+    with socket.create_connection((url.host, url.port)) as caller:
+        head = f"POST /v1/fuse HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n\r\n"
+        caller.sendall(head.encode() + content)
+        yield
+
+
 def metric(text: str, name: str, **labels: str) -> float:
     """Return the sum of a metric's samples that have these labels, from Prometheus text."""
     total = 0.0
