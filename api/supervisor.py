@@ -258,7 +258,7 @@ class Supervisor:
             self._exit_code = code if code > 0 else 1
             self._end(signal.SIGQUIT)
             return
-        self._pause_s = 0.0 if worker.ready else min(LONGEST_PAUSE_S, 2 * self._pause_s + 1)
+        self._pause_s = 0.0 if worker.ready else longer(self._pause_s)
         self._not_before_s = time.monotonic() + self._pause_s
         self._missing += 1
 
@@ -302,6 +302,15 @@ class Supervisor:
         if not self._ending:
             log.error("the restart is given up: a new worker could not start")
         self._to_replace = []
+
+
+def longer(pause_s: float) -> float:
+    """Return the pause before a worker is started again whose predecessor was never ready either.
+
+    Args:
+        pause_s: the pause before that one was started, 0 for none.
+    """
+    return min(LONGEST_PAUSE_S, 2 * pause_s + 1)
 
 
 def _terminal_is_gone() -> bool:

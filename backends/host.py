@@ -82,7 +82,7 @@ class ChildHost:
         shares_memory: bool = False,
     ) -> None:
         self.name = name
-        worker = ["-m", "backends.worker"]
+        worker = ["-P", "-m", "backends.worker"]
         if python != sys.executable:
             worker = ["-P", "-c", _LAUNCH, str(Path(__file__).parent)]
         self._command = [python, *worker, engine]

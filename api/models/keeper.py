@@ -26,7 +26,7 @@ log = structlog.get_logger("snn_fusion")
 SWEEP_EVERY_S = 600.0
 UPLOADS_AT_ONCE = 2
 """Uploads that are read and stored at the same time."""
-_RECEIVING_AT_ONCE = 4
+RECEIVING_AT_ONCE = 4
 """Uploads whose bodies lie in memory; one more is told to come again."""
 
 
@@ -79,7 +79,7 @@ class Keeper:
         Raises:
             QueueFull: if there are as many as may be.
         """
-        if self._receiving == _RECEIVING_AT_ONCE:
+        if self._receiving == RECEIVING_AT_ONCE:
             raise QueueFull("uploads", self._receiving, 1.0)
         self._receiving += 1
         try:

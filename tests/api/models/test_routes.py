@@ -1,15 +1,18 @@
 """Uploading, listing, addressing and deleting models over HTTP."""
 
 import io
+import socket
 import zipfile
+from contextlib import ExitStack, contextmanager
 
 import nir
 import pytest
-from support.api_server import refused, running
+from support.api_server import refused, running, until
 from support.model_calls import asked, digest_of, post_model, settled, stored
 from support.models import small_graph
 from support.stored import files, graph_bytes, made, upload, zipped
 
+from api.models.keeper import RECEIVING_AT_ONCE
 from api.models.upload import OVERHEAD_BYTES
 from api.settings import load_settings
 from fusion.model import parse_model
@@ -248,6 +251,40 @@ def test_forms_with_strange_parts_are_refused(place):
 
 def test_encoded_bodies_are_not_taken(place):
     refused(post_model(place[0], upload(), content_encoding="gzip"), 415, "gzip")
+
+
+@contextmanager
+def stalled(server):
+    """Begin an upload whose body never comes."""
+    url = server.client.base_url
+    with socket.create_connection((url.host, url.port), timeout=60) as connection:
+        connection.sendall(b"POST /v1/models HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+        yield connection
+
+
+def test_uploads_that_lie_in_memory_are_bounded(place):
+    server, _ = place
+    keeper = server.service.keeper
+    with ExitStack() as stack:
+        for _ in range(RECEIVING_AT_ONCE):
+            stack.enter_context(stalled(server))
+        until(lambda: keeper._receiving == RECEIVING_AT_ONCE)
+        reply = post_model(server, b"one too many")
+        refused(reply, 503, f"{RECEIVING_AT_ONCE} requests already wait for 'uploads'")
+        assert reply.headers["Retry-After"] == "1"
+    until(lambda: keeper._receiving == 0)
+    refused(post_model(server, b"no model"), 422)
+
+
+def test_an_upload_that_does_not_come_is_refused(place, monkeypatch):
+    server, _ = place
+    monkeypatch.setattr("api.routes.models.RECEIVE_S", 0.05)
+    with stalled(server) as connection:
+        reply = connection.recv(65536)
+    assert b" 408 " in reply.splitlines()[0]
+    assert b"body-too-slow" in reply
+    assert b"took more than 0.05 s to arrive" in reply
+    assert server.service.keeper._receiving == 0
 
 
 def test_models_that_are_too_large_are_refused(start):
