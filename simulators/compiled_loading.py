@@ -88,6 +88,8 @@ def load_kernels(cache_dir: Path | None = None) -> None:
 def keep_beside_code() -> Path:
     """Compile every kernel, where that is not done yet, into a folder beside the code.
 
+    Every user can read it, as the sources.
+
     Raises:
         OSError: if it cannot be written there.
     """
@@ -98,6 +100,7 @@ def keep_beside_code() -> Path:
             _make(BESIDE_CODE, folder)
     if not intact(folder):
         raise OSError(f"compiled code could not be kept in {folder}")
+    folder.chmod(0o755)  # temporary folders are for their maker alone
     return folder
 
 

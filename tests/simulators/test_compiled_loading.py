@@ -136,6 +136,8 @@ def test_what_ships_beside_the_code_is_loaded_without_a_place_to_write(
     Process(monkeypatch)
     folder = keep_beside_code()
     assert intact(folder)
+    assert folder.stat().st_mode & 0o777 == 0o755
+    assert all(file.stat().st_mode & 0o444 == 0o444 for file in folder.iterdir())
     assert keep_beside_code() == folder
     blocked = tmp_path / "file"
     blocked.write_text("")

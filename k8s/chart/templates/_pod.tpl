@@ -40,18 +40,6 @@ spec:
   hostAliases: {{- toYaml . | nindent 4 }}
   {{- end }}
   {{- include "snn-fusion.placement" . | nindent 2 }}
-  initContainers:
-    # Machine code that the image brings along; a node of another kind compiles its own.
-    - name: compiled-code
-      {{- $image | nindent 6 }}
-      command: [cp, -r, /var/cache/snn-fusion/., /cache]
-      securityContext:
-        {{- include "snn-fusion.containerSecurity" $root | nindent 8 }}
-      resources:
-        requests: {cpu: 50m, memory: 32Mi}
-        limits: {cpu: 500m, memory: 64Mi}
-      volumeMounts:
-        - {name: cache, mountPath: /cache}
   containers:
     - name: {{ ternary "snn-fusion-api" "snn-fusion" (eq $workload.component "front") }}
       {{- $image | nindent 6 }}
