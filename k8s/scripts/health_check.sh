@@ -27,9 +27,12 @@ check_deployment() {
 # check_pod NAME: why does it not run?
 check_pod() {
   local phase unscheduled waiting restarts ended
+  if lost_node "$1" || leaves "$1"; then
+    return
+  fi
   phase=$(kube get pod "$1" -o jsonpath='{.status.phase}')
   unscheduled=$(kube get pod "$1" -o jsonpath='{.status.conditions[?(@.reason=="Unschedulable")].message}')
-  waiting=$(kube get pod "$1" -o jsonpath='{.status.initContainerStatuses[*].state.waiting.reason} {.status.containerStatuses[*].state.waiting.reason}')
+  waiting=$(kube get pod "$1" -o jsonpath='{.status.containerStatuses[*].state.waiting.reason}')
   restarts=$(kube get pod "$1" -o jsonpath='{.status.containerStatuses[0].restartCount}')
   ended=$(kube get pod "$1" -o jsonpath='{.status.containerStatuses[0].lastState.terminated.reason}')
   if [ -n "$unscheduled" ]; then
@@ -48,6 +51,22 @@ check_pod() {
   if [ "$phase" = Running ] && [ "$(kube get pod "$1" -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}')" != True ]; then
     problem "$1 runs but is not ready" "kubectl logs $1 -n $NAMESPACE; its own reason: $(reason "$1")"
   fi
+}
+
+# leaves POD: is it to end, because it was replaced or deleted?
+leaves() { [ -n "$(kube get pod "$1" -o jsonpath='{.metadata.deletionTimestamp}')" ]; }
+
+# lost_node POD: does its node not answer any more? Then nothing else can be said of it.
+lost_node() {
+  local node ready
+  node=$(kube get pod "$1" -o jsonpath='{.spec.nodeName}')
+  [ -n "$node" ] || return 1
+  # Who may not read nodes is told the rest.
+  ready=$(kubectl get node "$node" -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}' 2>/dev/null || true)
+  case $ready in
+    Unknown) problem "$1: its node $node does not answer" "bring the node back, or if it is gone for good: kubectl delete node $node" ;;
+    *) return 1 ;;
+  esac
 }
 
 advice() {

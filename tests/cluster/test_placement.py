@@ -1,50 +1,29 @@
 """A board's pod runs where a free board is, and nowhere else."""
 
-import json
 import re
 
 import pytest
+import yaml
+from support.boards import Boards, bound, words
+from support.chart import ROOT
 from support.cluster import wait
 
-from backends.registry import Registry
-
-TARGET = Registry().targets["loihi2-chip"]
-COUNTS = ("capacity", "allocatable")
-"""A kubelet makes the second of the first; nodes that only seem to be there have none."""
+CONFIG = yaml.safe_load((ROOT / "hw_configs/loihi2-chip.yaml").read_text())
+RESOURCE = CONFIG["node_resource"]
 
 
 @pytest.fixture(scope="module")
-def chip(cluster):
+def boards(cluster):
+    return Boards.of(cluster, CONFIG)
+
+
+@pytest.fixture(scope="module")
+def chip(cluster, boards):
     """Install the target of a board; no node has one yet."""
     cluster.upgrade("targets.loihi2-chip.boards=1")
     yield cluster
     cluster.upgrade("targets.loihi2-chip=null")
-    node = cluster.node()
-    key = TARGET.node_label.partition("=")[0]
-    cluster.kubectl("label", "node", node, f"{key}-", check=False)
-    cluster.kubectl("taint", "node", node, f"{TARGET.taint.key}-", check=False)
-    patch(cluster, node, "remove")
-
-
-def patch(chip, node, operation, value=None):
-    name = TARGET.node_resource.replace("/", "~1")
-    for count in COUNTS:
-        change = {"op": operation, "path": f"/status/{count}/{name}"}
-        change |= {"value": value} if value else {}
-        command = ("patch", "node", node, "--subresource=status", "--type=json")
-        chip.kubectl(*command, "-p", json.dumps([change]), check=False)
-
-
-def bound(pods):
-    return [pod["spec"]["nodeName"] for pod in pods if "nodeName" in pod["spec"]]
-
-
-def words(pods):
-    return " ".join(
-        condition.get("message", "")
-        for pod in pods
-        for condition in pod["status"].get("conditions", ())
-    )
+    boards.take(cluster.node())
 
 
 def test_it_waits_for_a_node_and_says_so(chip):
@@ -56,18 +35,15 @@ def test_it_waits_for_a_node_and_says_so(chip):
     assert "docs/lab-operator.md" in said
 
 
-def test_it_waits_for_a_free_board_on_a_labelled_node(chip):
-    node = chip.node()
-    chip.kubectl("label", "--overwrite", "node", node, TARGET.node_label)
-    wait(lambda: f"Insufficient {TARGET.node_resource}" in words(chip.pods("loihi2-chip")))
+def test_it_waits_for_a_free_board_on_a_labelled_node(chip, boards):
+    boards.mark(chip.node())
+    wait(lambda: f"Insufficient {RESOURCE}" in words(chip.pods("loihi2-chip")))
     assert bound(chip.pods("loihi2-chip")) == []
 
 
-def test_it_runs_there_soon_after_the_board(chip):
+def test_it_runs_there_soon_after_the_board(chip, boards):
     node = chip.node()
-    taint = f"{TARGET.taint.key}={TARGET.taint.value}:{TARGET.taint.effect}"
-    chip.kubectl("taint", "--overwrite", "node", node, taint)
-    patch(chip, node, "add", "1")
+    boards.give(node)
     wait(lambda: bound(chip.pods("loihi2-chip")) == [node], 60)
 
 
@@ -77,7 +53,7 @@ def test_two_never_share_a_board(chip):
     assert "offers 1" in refused.stderr
     deployment = f"deployment/{chip.release}-loihi2-chip"
     chip.kubectl("scale", deployment, "--replicas=2")
-    wait(lambda: f"Insufficient {TARGET.node_resource}" in words(chip.pods("loihi2-chip")))
+    wait(lambda: f"Insufficient {RESOURCE}" in words(chip.pods("loihi2-chip")))
     assert len(chip.pods("loihi2-chip")) == 2
     assert len(bound(chip.pods("loihi2-chip"))) == 1
     chip.kubectl("scale", deployment, "--replicas=1")

@@ -1,7 +1,8 @@
 """What the installed service answers, and what it does when things change, end and come back."""
 
-import pytest
 from support.cluster import wait
+from support.model_calls import EVENTS
+from support.stored import upload
 
 LONG_S = 120
 
@@ -19,7 +20,7 @@ def test_helm_s_own_test_asks_every_target(cluster):
 
 def test_each_deployment_answers_through_its_service(cluster):
     for target in cluster.targets:
-        outcome = cluster.ask(target, service=target)
+        outcome = cluster.ask_owner(target)
         assert outcome["failed"] == {}, outcome
 
 
@@ -99,16 +100,8 @@ def ready(cluster, name):
     return cluster.get("statefulset", name)["status"].get("readyReplicas", 0)
 
 
-def test_the_guide_s_way_to_another_image(cluster):
-    """The same image under its own name: the command is what is tried."""
-    deployment = f"deployment/{cluster.release}-api"
-    cluster.kubectl("set", "image", deployment, f"snn-fusion-api={cluster.image}")
-    cluster.rolled_out(deployment)
-
-
-@pytest.mark.parametrize("answers", [{"image.tag=none-such"}])
-def test_what_is_wrong_is_named(cluster, answers):
-    cluster.upgrade(*answers, "image.pullPolicy=Never")
+def test_what_is_wrong_is_named(cluster):
+    cluster.upgrade("image.tag=none-such", "image.pullPolicy=Never")
     try:
         wait(lambda: "image" in cluster.script("health_check", check=False).stderr)
         assert cluster.ask("cpu")["failed"] == {}, "the old pods go on"
@@ -118,7 +111,9 @@ def test_what_is_wrong_is_named(cluster, answers):
 
 
 def test_saved_deleted_and_restored(cluster, tmp_path):
+    """Also with uploaded models, where the values give them a place (models.claim)."""
     key = cluster.key()
+    digest = uploaded(cluster)
     operator = ("redis-cli", "--user", "operator", "--no-auth-warning")
     pod = f"{cluster.release}-redis-0"
     cluster.kubectl("exec", pod, "--", *operator, "SET", "snn-fusion:kept", "yes")
@@ -132,3 +127,22 @@ def test_saved_deleted_and_restored(cluster, tmp_path):
     assert got.strip() == "yes"
     for target in ("cpu", *cluster.targets):
         wait(lambda target=target: cluster.ask(target)["failed"] == {}, 600)
+    wait(lambda: answering(cluster) == digest)
+
+
+def uploaded(cluster):
+    """Upload a model and return the digest that answers, None where uploads are refused."""
+    settings = cluster.get("configmap", f"{cluster.release}-settings")["data"]
+    if settings["SNN_FUSION_UPLOADS"] != "true":
+        return None
+    with cluster.caller() as client:
+        reply = client.post("/v1/models", content=upload())
+        assert reply.status_code == 201, reply.text
+        wait(lambda: client.get("/v1/models/small").json()["state"] == "ready")
+    return answering(cluster)
+
+
+def answering(cluster):
+    with cluster.caller() as client:
+        reply = client.post("/v1/fuse", json={"model": "small", "sensors": EVENTS})
+    return reply.json()["model"]["digest"] if reply.status_code == 200 else None

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 from support.chart import CHART, ROOT
 
 CLIENT = ROOT / "tests/cluster/client.py"
@@ -41,13 +43,17 @@ class Cluster:
         self.values = [part for file in files if file for part in ("--values", file)]
         self.targets = ["brian2", "loihi-lava"]
 
-    def run(self, *command: Any, check: bool = True, **options: Any) -> Any:
-        """Run a command, with the tools first on the path."""
+    def environment(self) -> dict[str, str]:
+        """Return the environment of commands: the tools come first on the path."""
         path = f"{ROOT / '.venv-k8s/bin'}{os.pathsep}{os.environ['PATH']}"
         names = {"SNN_FUSION_NAMESPACE": self.namespace, "SNN_FUSION_RELEASE": self.release}
+        return os.environ | names | {"PATH": path}
+
+    def run(self, *command: Any, check: bool = True, **options: Any) -> Any:
+        """Run a command."""
         done = subprocess.run(
             [str(part) for part in command],
-            env=os.environ | names | {"PATH": path},
+            env=self.environment(),
             capture_output=True,
             text=True,
             check=False,
@@ -87,10 +93,11 @@ class Cluster:
         """Wait until an object has what it should."""
         self.kubectl("rollout", "status", what, "--timeout=600s")
 
-    def upgrade(self, *values: str) -> None:
+    def upgrade(self, *values: str, file: Path | None = None) -> None:
         """Change values, and leave all others as they are."""
         settings = [part for value in values for part in ("--set", value)]
-        self.helm("upgrade", self.release, CHART, "--reuse-values", *settings)
+        files = ("--values", file) if file else ()
+        self.helm("upgrade", self.release, CHART, "--reuse-values", *files, *settings)
 
     def key(self) -> str:
         """Return the key for everything."""
@@ -110,10 +117,10 @@ class Cluster:
         )
 
     @contextmanager
-    def asking(self, seconds: float, target: str = "cpu", service: str = "api") -> Iterator[Any]:
+    def asking(self, seconds: float, target: str = "cpu") -> Iterator[Any]:
         """Ask from a pod meanwhile; yields an object that has the outcome in the end."""
         name = f"client-{time.monotonic_ns()}"
-        url = f"http://{self.release}-{service}:8080"
+        url = f"http://{self.release}-api:8080"
         arguments = [url, self.key(), target, str(seconds)]
         self.kubectl("create", "-f", "-", input=json.dumps(self._pod(name, arguments)))
         outcome: dict[str, Any] = {}
@@ -125,11 +132,36 @@ class Cluster:
         finally:
             self.kubectl("delete", "pod", name, "--wait=false", check=False)
 
-    def ask(self, target: str, service: str = "api") -> Any:
-        """Ask once, and return the outcome."""
-        with self.asking(0, target, service) as outcome:
+    def ask(self, target: str, seconds: float = 0) -> Any:
+        """Ask once, or for some seconds, and return the outcome."""
+        with self.asking(seconds, target) as outcome:
             pass
         return outcome
+
+    def ask_owner(self, target: str) -> Any:
+        """Ask a target's own Service once, from the front: nobody else may reach it."""
+        url = f"http://{self.release}-{target}:8080"
+        client = ("python", "-c", Path(CLIENT).read_text(), url, self.key(), target, 0)
+        return json.loads(
+            self.kubectl("exec", f"deployment/{self.release}-api", "--", *client).stdout
+        )
+
+    @contextmanager
+    def caller(self) -> Iterator[httpx.Client]:
+        """Forward the front to here; yields a client that has the key for everything."""
+        command = ["kubectl", "-n", self.namespace, "port-forward", f"service/{self.release}-api"]
+        with subprocess.Popen(
+            [*command, ":8080"], env=self.environment(), stdout=subprocess.PIPE, text=True
+        ) as forwarding:
+            try:
+                assert forwarding.stdout is not None
+                (port,) = re.findall(r"127\.0\.0\.1:(\d+)", forwarding.stdout.readline())
+                headers = {"Authorization": f"Bearer {self.key()}"}
+                base = f"http://127.0.0.1:{port}"
+                with httpx.Client(base_url=base, headers=headers, timeout=60) as client:
+                    yield client
+            finally:
+                forwarding.terminate()
 
     def _phase(self, pod: str) -> str:
         return str(self.get("pod", pod)["status"]["phase"])
@@ -149,8 +181,8 @@ class Cluster:
                 "containers": [
                     {
                         "name": "client",
-                        "image": container["image"],
-                        "imagePullPolicy": container["imagePullPolicy"],
+                        "image": self.image,
+                        "imagePullPolicy": "IfNotPresent",
                         "command": ["python", "-c", Path(CLIENT).read_text(), *arguments],
                         "securityContext": container["securityContext"],
                     }
