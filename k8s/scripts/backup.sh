@@ -55,7 +55,9 @@ metadata:
 
 save_models() {
   if kube get deployment "$RELEASE-api" -o jsonpath='{.spec.template.spec.volumes[*].name}' | grep -qw models; then
-    kube exec "deployment/$RELEASE-api" -- tar -C "$MODELS" -cf - . >"$folder/models.tar"
+    # Without the folder itself, whose mode only the owner of the volume could restore.
+    # shellcheck disable=SC2016 # the pod's shell has $0
+    kube exec "deployment/$RELEASE-api" -- sh -c 'cd "$0" && ls -A | tar -cf - -T -' "$MODELS" >"$folder/models.tar"
   else
     say "   no claim with models: an object store keeps its own, and shipped ones are in the image"
   fi

@@ -54,8 +54,7 @@ restore_models() {
   }
   run kube rollout status "deployment/$RELEASE-api" --timeout="${timeout}s"
   say "+ tar -x <models.tar, in a pod of the front"
-  # The folder itself may belong to whoever made the volume.
-  [ -n "$DRY_RUN" ] || kube exec -i "deployment/$RELEASE-api" -- tar -C "$MODELS" --no-overwrite-dir -xf - <"$folder/models.tar"
+  [ -n "$DRY_RUN" ] || kube exec -i "deployment/$RELEASE-api" -- tar -C "$MODELS" -xf - <"$folder/models.tar"
 }
 
 compare_nodes() {

@@ -39,7 +39,7 @@ def test_it_works(cluster, folder, number):
     if "deploy.sh" in line:  # what scaling.sh made would undo what it says of replicas
         cluster.kubectl("delete", "horizontalpodautoscalers", "--all")
     done = cluster.run("bash", "-euo", "pipefail", "-c", adapted(line, cluster, folder), cwd=ROOT)
-    assert done.stdout
+    assert done.stdout or "set image" in line  # silent where it is that image already
     for deployment in cluster.get("deployments"):
         cluster.rolled_out(f"deployment/{deployment['metadata']['name']}")
 
@@ -51,8 +51,9 @@ def adapted(line, cluster, folder):
     line = line.replace("saved.tar.gz", str(folder / "saved.tar.gz"))
     line = re.sub(r"(your-registry\.example/)?snn-fusion:\w+", cluster.image, line)
     if line.startswith("k8s/scripts/deploy.sh"):
-        images = f" --image {cluster.image} --loihi-image {cluster.loihi_image} "
-        line = line.replace("deploy.sh", f"deploy.sh {images} {' '.join(cluster.values)}")
+        images = f"--image {cluster.image} --loihi-image {cluster.loihi_image}"
+        values = f"--targets {','.join(cluster.targets)} {' '.join(cluster.values)}"
+        line = line.replace("deploy.sh", f"deploy.sh {images} {values}")
     return line
 
 
