@@ -24,17 +24,17 @@ check_deployment() {
   fi
 }
 
-# check_pod NAME: why does it not run?
+# check_pod NAME: why does it not run? It may be gone by now.
 check_pod() {
   local phase unscheduled waiting restarts ended
   if lost_node "$1" || leaves "$1"; then
     return
   fi
-  phase=$(kube get pod "$1" -o jsonpath='{.status.phase}')
-  unscheduled=$(kube get pod "$1" -o jsonpath='{.status.conditions[?(@.reason=="Unschedulable")].message}')
-  waiting=$(kube get pod "$1" -o jsonpath='{.status.containerStatuses[*].state.waiting.reason}')
-  restarts=$(kube get pod "$1" -o jsonpath='{.status.containerStatuses[0].restartCount}')
-  ended=$(kube get pod "$1" -o jsonpath='{.status.containerStatuses[0].lastState.terminated.reason}')
+  phase=$(kube get pod "$1" --ignore-not-found -o jsonpath='{.status.phase}')
+  unscheduled=$(kube get pod "$1" --ignore-not-found -o jsonpath='{.status.conditions[?(@.reason=="Unschedulable")].message}')
+  waiting=$(kube get pod "$1" --ignore-not-found -o jsonpath='{.status.containerStatuses[*].state.waiting.reason}')
+  restarts=$(kube get pod "$1" --ignore-not-found -o jsonpath='{.status.containerStatuses[0].restartCount}')
+  ended=$(kube get pod "$1" --ignore-not-found -o jsonpath='{.status.containerStatuses[0].lastState.terminated.reason}')
   if [ -n "$unscheduled" ]; then
     problem "$1 finds no node: $unscheduled" "$(advice "$unscheduled")"
   fi
@@ -48,18 +48,18 @@ check_pod() {
   elif [ "${restarts:-0}" -gt 3 ]; then
     problem "$1 restarted $restarts times" "kubectl logs $1 -n $NAMESPACE --previous"
   fi
-  if [ "$phase" = Running ] && [ "$(kube get pod "$1" -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}')" != True ]; then
+  if [ "$phase" = Running ] && [ "$(kube get pod "$1" --ignore-not-found -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}')" != True ]; then
     problem "$1 runs but is not ready" "kubectl logs $1 -n $NAMESPACE; its own reason: $(reason "$1")"
   fi
 }
 
 # leaves POD: is it to end, because it was replaced or deleted?
-leaves() { [ -n "$(kube get pod "$1" -o jsonpath='{.metadata.deletionTimestamp}')" ]; }
+leaves() { [ -n "$(kube get pod "$1" --ignore-not-found -o jsonpath='{.metadata.deletionTimestamp}')" ]; }
 
 # lost_node POD: does its node not answer any more? Then nothing else can be said of it.
 lost_node() {
   local node ready
-  node=$(kube get pod "$1" -o jsonpath='{.spec.nodeName}')
+  node=$(kube get pod "$1" --ignore-not-found -o jsonpath='{.spec.nodeName}')
   [ -n "$node" ] || return 1
   # Who may not read nodes is told the rest.
   ready=$(kubectl get node "$node" -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}' 2>/dev/null || true)
