@@ -2,21 +2,22 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import orjson
 from starlette.requests import Request
 
+from api.errors import QueueFull
 from api.forwarding import fetched, outgoing
 from api.framing import Body, inflate
 from api.hop import Hop
 from api.owners import Outgoing, Owner
-from api.replies import AvailabilityReply, FitReply, TargetReply
+from api.replies import AvailabilityReply, FitReply, ModelsReply, SamplesReply, TargetReply
 from api.service import Service
 from api.targets import unavailable
 from backends.base import Target
-from backends.errors import BackendError, RunFailed
+from backends.errors import BackendError, RunFailed, told
 
 CATALOGUE_S = 2.0
 """Seconds that a deployment has to list its targets."""
@@ -73,6 +74,70 @@ def _target(service: Service, target: Target, told: Mapping[str, Any]) -> Target
     merged["default"] = target.name == service.settings.target
     merged["owner"] = service.owners.of(target.name).name
     return merged  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What another deployment lists, or why it does not.
+
+    Attributes:
+        owner: its name.
+        reply: its list, as plain values; empty if there is none.
+        problem: why there is none.
+    """
+
+    owner: str
+    reply: Mapping[str, Any]
+    problem: str | None = None
+
+    def entries(self, name: str) -> list[dict[str, Any]]:
+        """Return the entries of its list, each with the deployment that has it."""
+        return [{**entry, "owner": self.owner} for entry in self.reply.get(name, ())]
+
+
+async def listed_elsewhere(service: Service, request: Request) -> list[Listed]:
+    """Return what the other deployments answer to a request for a list."""
+    sent = outgoing(request, b"", Hop())
+    return await asyncio.gather(*(_list_of(owner, sent) for owner in service.owners.all))
+
+
+async def _list_of(owner: Owner, sent: Outgoing) -> Listed:
+    try:
+        reply = await _reply(owner, owner.targets[0], sent, CATALOGUE_S)
+    except (BackendError, QueueFull) as error:
+        return Listed(owner.name, {}, told(error))
+    return Listed(owner.name, reply if isinstance(reply, dict) else {})
+
+
+def with_models_of(here: ModelsReply, elsewhere: Sequence[Listed]) -> ModelsReply:
+    """Return the models that are here and, each once, those that other deployments alone have.
+
+    What has the same digest is the same model: deployments may share a store or ship the same.
+    """
+    models: list[Any] = list(here["models"])
+    known = {model["digest"] for model in models}
+    problems = list(here["problems"])
+    for one in elsewhere:
+        for model in one.entries("models"):
+            if model.get("digest") not in known:
+                known.add(model.get("digest"))
+                models.append({**model, "default": False})
+        if one.problem is not None:
+            problems.append({"path": one.owner, "field": "owner", "problem": one.problem})
+    return {"models": models, "problems": problems}
+
+
+def with_samples_of(here: SamplesReply, elsewhere: Sequence[Listed]) -> SamplesReply:
+    """Return the samples that are here and, each once, those that other deployments alone have."""
+    samples: list[Any] = list(here["samples"])
+    known = {(sample["model"], sample["name"]) for sample in samples}
+    for one in elsewhere:
+        for sample in one.entries("samples"):
+            key = sample.get("model"), sample.get("name")
+            if key not in known:
+                known.add(key)
+                samples.append(sample)
+    return {"samples": samples}
 
 
 async def fits_elsewhere(

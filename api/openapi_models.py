@@ -70,7 +70,7 @@ _VERSION = {
 EXAMPLES: Mapping[str, dict[str, Any]] = MappingProxyType(
     {
         "ModelReply": MODEL,
-        "ModelsReply": {"models": [MODEL], "problems": []},
+        "ModelsReply": {"models": [{**MODEL, "owner": None}], "problems": []},
         "VersionsReply": {
             "name": "gestures",
             "versions": [_VERSION],

@@ -287,21 +287,31 @@ class UnreadableModel(TypedDict):
     problem: str
 
 
-class ModelsReply(TypedDict):
-    """The models, each as its name alone means it."""
+class ListedModelReply(ModelReply):
+    """One model of a list; `owner` is the deployment that has it, null for the one that answers."""
 
-    models: list[ModelReply]
+    owner: str | None
+
+
+class ModelsReply(TypedDict):
+    """The models, each as its name alone means it; a deployment that lists none is a problem."""
+
+    models: list[ListedModelReply]
     problems: list[UnreadableModel]
 
 
 class SampleReply(TypedDict):
-    """A recording that ships: name it as `sample` of the sensors listed."""
+    """A recording that ships: name it as `sample` of the sensors listed.
+
+    `owner` is the deployment that has it, null for the one that answers.
+    """
 
     name: str
     label: str
     model: str
     sensors: list[str]
     attribution: str
+    owner: str | None
 
 
 class SamplesReply(TypedDict):

@@ -23,7 +23,8 @@ def models_reply(models: Catalogue) -> ModelsReply:
     """Return every model as its name alone means it, and all that cannot be read."""
     return {
         "models": [
-            model_reply(models, family, family.chosen) for family in models.families.values()
+            {**model_reply(models, family, family.chosen), "owner": None}
+            for family in models.families.values()
         ],
         "problems": [
             {"path": place, "field": error.field, "problem": error.problem}

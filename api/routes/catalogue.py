@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from api.access.scopes import Scope, needs
 from api.forwarding import was_forwarded
-from api.merging import targets_elsewhere
+from api.merging import listed_elsewhere, targets_elsewhere, with_samples_of
 from api.replies import (
     SampleReply,
     SamplesReply,
@@ -46,7 +46,9 @@ async def targets(request: Request) -> Response:
 async def samples(request: Request) -> Response:
     """List the recordings that ship with the models, by the names that a fuse request may use."""
     service = service_of(request)
-    return json_reply(await service.housekeeping.submit(partial(_samples, service)))
+    here = await service.housekeeping.submit(partial(_samples, service))
+    elsewhere = [] if was_forwarded(request) else await listed_elsewhere(service, request)
+    return json_reply(with_samples_of(here, elsewhere))
 
 
 def _target(service: Service, target: Target) -> TargetReply:
@@ -89,6 +91,7 @@ def _samples_of(shelved: ShelvedModel) -> list[SampleReply]:
             "model": shelved.model.name,
             "sensors": list(sample.files),
             "attribution": index.attribution,
+            "owner": None,
         }
         for sample in index.samples
     ]

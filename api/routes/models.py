@@ -13,8 +13,10 @@ from starlette.responses import Response
 
 from api.access.scopes import Scope, needs
 from api.errors import BodyTooSlow, QueueFull, UploadsOff
+from api.forwarding import was_forwarded
 from api.framing import Body
 from api.lanes import Lane, outcome
+from api.merging import listed_elsewhere, with_models_of
 from api.models.describe import model_reply, models_reply, versions_reply
 from api.models.upload import OVERHEAD_BYTES, store_upload
 from api.notes import notes_of
@@ -52,7 +54,9 @@ Alias = Annotated[str, Path(description="An alias, `production` for one.")]
 async def list_models(request: Request) -> Response:
     """List the models, each as its name alone means it, and all that cannot be read."""
     service = service_of(request)
-    return json_reply(await _aside(request, partial(models_reply, service.models)))
+    here = await _aside(request, partial(models_reply, service.models))
+    elsewhere = [] if was_forwarded(request) else await listed_elsewhere(service, request)
+    return json_reply(with_models_of(here, elsewhere))
 
 
 @router.post(

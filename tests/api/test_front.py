@@ -229,6 +229,28 @@ def test_the_catalogue_is_of_all_deployments(shelf_dir, owner):
         }
 
 
+def test_models_and_samples_of_all_deployments_are_listed_once(shelf_dir, owner, front):
+    def listed(server, what):
+        return server.client.get(f"/v1/{what}").json()
+
+    there = url_of(owner).removeprefix("http://")
+    for what in ("models", "samples"):
+        own = listed(owner, what)[what]
+        assert [one["owner"] for one in own] == [None] * len(own)
+        seen = listed(front, what)[what]
+        elsewhere = {"owner": there} | ({"default": False} if what == "models" else {})
+        assert seen == [{**one, **elsewhere} for one in own]
+        assert own
+    peers = {"numpy": url_of(owner), "brian2": AWAY}
+    with front_of(shelf_dir, peers, targets=("cpu",)) as mixed:
+        mixed.wait_until_ready()
+        models = listed(mixed, "models")
+        assert [one["owner"] for one in models["models"]] == [None]
+        problem = models["problems"][-1]  # behind the one of the folder itself
+        assert (problem["path"], problem["field"]) == ("127.0.0.1:9", "owner")
+        assert listed(mixed, "samples") == listed(owner, "samples")
+
+
 def test_a_check_of_targets_in_several_places_is_one_answer(shelf_dir, owner, front):
     sent = {"model": "listening", "targets": ["cpu", "numpy"]}
     whole = owner.client.post("/v1/check", json=sent).json()
