@@ -73,6 +73,7 @@ def test_a_peer_that_hangs_dies_and_comes_back_costs_what_was_under_way(shelf_di
             refused(caught.result(), 502, "broke the connection off")
         assert outcomes(front, "broken") == broken + 1
         started.wait()
+        until(lambda: front.fuse(body()).status_code != 502)  # its workers die a moment later
         refused(front.fuse(body()), 503, "numpy")
 
     with process(shelf_dir, PORT=port, TARGETS="numpy") as (started, client):
@@ -97,6 +98,7 @@ def test_processes_compare_as_one_does(shelf_dir, beside, port):
             refused(caught.result()[0], 502, "'numpy'", "broke the connection off")
         assert beside.metric("snn_fusion_forwarded_total", outcome="broken") == broken + 1
         started.wait()
+        until(lambda: compared(beside)[0].status_code != 502)  # its workers die a moment later
         refused(compared(beside)[0], 503, "'numpy'", "at a loopback address")
 
 
