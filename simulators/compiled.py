@@ -14,6 +14,7 @@ from simulators.compiled_loading import load_kernels
 from simulators.compiled_lowering import Lowered, lower
 from simulators.compiled_memory import StateField
 from simulators.compiled_run import run
+from simulators.helpers import helpers
 from simulators.neurons import Neuron
 from simulators.plan import Plan
 from simulators.trace import (
@@ -30,6 +31,9 @@ from simulators.trace import (
 _REMEMBERED = 16
 """Sizes of runs whose records are remembered."""
 
+WORTH_SHARING = 2**20
+"""Neurons times steps times samples from which a second thread saves more than it costs."""
+
 
 class CompiledEngine:
     """Steps a plan in compiled code, with a batch of independent samples.
@@ -39,10 +43,13 @@ class CompiledEngine:
 
     Args:
         plan: the graph in execution order.
+        threads: how many share the samples of a batch at most, where that pays and cores are free;
+            the bits are the same.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, threads: int = 1) -> None:
         self.plan = plan
+        self._threads = threads
         self._dtype = np.dtype(plan.contract.arithmetic)
         load_kernels()
         self._lowered = lower(plan)
@@ -59,31 +66,46 @@ class CompiledEngine:
     ) -> Trace:
         """Step the network over the inputs; see `ReferenceEngine.run`."""
         program = self._lowered.program
-        given = given_inputs(self._input_shapes, inputs, self._dtype, program.list_size)
+        most = self._most_threads(inputs)
+        given = given_inputs(self._input_shapes, inputs, self._dtype, most * program.list_size)
         held = self._begin(given.batch, state)
         kept = self._kept.of(record, given.batch, given.steps)
         floats, counts = np.zeros(kept.floats, self._dtype), np.zeros(kept.counts, np.int32)
         counters = np.zeros((given.batch, program.counters), np.int64)
         events = np.zeros(given.batch, np.int64)
-        list_at = program.list_at + given.end
-        holds = np.zeros(list_at.size, np.int64)
-        holds[: given.holds.size] = given.holds
-        memory = self._memories.pop() if self._memories else aligned_copy(program.initial)
-        run(
-            *(program.operations, program.parts, program.rings, program.rules, program.v_min),
-            *(program.coefficients, program.rows, program.integers),
-            *(program.start, program.near, program.post, program.weight, program.fan_out),
-            program.delays,
-            *(kept.records, 0, given.batch, given.steps),
-            *(given.rows, list_at, np.zeros_like(holds), holds, given.active, given.value),
-            *(memory, held, floats, counts, counters, events),
-        )
-        self._memories.append(memory)
+
+        def step(first: int, last: int, number: int) -> None:
+            # What a run writes of a sample has rows of its own; this is what stepping needs.
+            list_at = program.list_at + (given.end + number * program.list_size)
+            holds = np.zeros(list_at.size, np.int64)
+            holds[: given.holds.size] = given.holds
+            try:  # whether there is one may have changed since it was looked at
+                memory = self._memories.pop()
+            except IndexError:
+                memory = aligned_copy(program.initial)
+            run(
+                *(program.operations, program.parts, program.rings, program.rules, program.v_min),
+                *(program.coefficients, program.rows, program.integers),
+                *(program.start, program.near, program.post, program.weight, program.fan_out),
+                program.delays,
+                *(kept.records, first, last, given.steps),
+                *(given.rows, list_at, np.zeros_like(holds), holds, given.active, given.value),
+                *(memory, held, floats, counts, counters, events),
+            )
+            self._memories.append(memory)
+
+        helpers().share(given.batch, most, step)
         spikes = {name: counters[:, n] for name, n in self._lowered.counters.items()}
         work = Counts(events, self._neurons * given.steps, spikes)
         outputs = {name: one.view(floats, counts) for name, one in kept.outputs.items()}
         recorded = {key: one.view(floats, counts) for key, one in kept.recorded.items()}
         return Trace(outputs, recorded, _Held(self._lowered.fields, held), work)
+
+    def _most_threads(self, inputs: Mapping[str, Raster]) -> int:
+        """Return how many threads a run of these inputs, if they are right, is worth."""
+        lead = next((np.shape(raster)[:2] for raster in inputs.values()), ())
+        pays = math.prod(lead) * self._neurons >= WORTH_SHARING
+        return self._threads if pays and len(lead) == 2 and lead[0] > 1 else 1
 
     def _begin(self, batch: int, state: State | None) -> FloatArray:
         """Return the state [batch, width] as the kernel takes it."""

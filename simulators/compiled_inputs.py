@@ -1,7 +1,7 @@
 """What drives a compiled program: the active lines of every step, from rasters or from lists."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -19,9 +19,12 @@ from simulators.compiled_kernels import (
     within,
 )
 from simulators.compiled_layout import ANY, FINITE, ONES, WORD
-from simulators.compiled_vectors import count_bits, nonzero_word, pointer_to
+from simulators.compiled_vectors import count_bits, nonzero_word, pointer_to, unlike_one_word
 from simulators.operations import Shape
 from simulators.trace import FloatArray, Raster, finite_floats, fitting_rasters
+
+_ACTIVE_IS_ONE_IN = 8
+"""Elements of a raster of which at most one is active, where listing needs no counting before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,53 @@ def count_active(raster: Any) -> int:
 
 
 @compiled
+def list_ones(raster: Any, rows: Any, active: Any, at: int, end: int) -> bool:
+    """List the active lines of a raster of 0 and 1, in one pass; otherwise as `list_raster`.
+
+    Args:
+        raster, rows, active, at: as in `list_raster`.
+        end: where the room for active lines ends.
+
+    Returns:
+        Whether the raster is one, and there was room.
+    """
+    size = raster.size // max(1, rows.size - 1)
+    elements, listed = pointer_to(raster), pointer_to(active)
+    whole = size // WORD * WORD
+    graded = np.uint64(0)
+    for row in range(rows.size - 1):
+        rows[row] = at
+        first = row * size
+        if graded or at + size > end:
+            return False
+        for base in range(0, whole, WORD):
+            word = nonzero_word(elements, first + base)
+            graded |= word & unlike_one_word(elements, first + base)
+            at = note_active(word, base, listed, at)
+        if whole < size:
+            word = _last_word(elements, first + whole, size - whole, raster.size)
+            at = note_active(word, whole, listed, at)
+            if first + whole + WORD <= raster.size:
+                graded |= word & unlike_one_word(elements, first + whole)
+            else:
+                for n in range(first + whole, first + size):
+                    graded |= np.uint64(elements[n] != 0 and elements[n] != 1)
+    rows[rows.size - 1] = at
+    return not graded
+
+
+@inlined
+def _last_word(elements: Any, at: int, size: int, end: int) -> Any:
+    """Return which of fewer than 64 elements are not zero, reading nothing from `end` on."""
+    if at + WORD <= end:
+        return within(nonzero_word(elements, at), size)
+    word = np.uint64(0)
+    for n in range(size):
+        word |= np.uint64(elements[at + n] != 0) << np.uint64(n)
+    return word
+
+
+@compiled
 def list_raster(raster: Any, rows: Any, active: Any, value: Any, at: int) -> int:
     """List the active lines of a raster, in the float type of `value`; return what they hold.
 
@@ -79,12 +129,7 @@ def list_raster(raster: Any, rows: Any, active: Any, value: Any, at: int) -> int
         first = row * size
         end = at
         for base in range(0, size, WORD):
-            word = np.uint64(0)
-            if first + base + WORD <= raster.size:
-                word = within(nonzero_word(elements, first + base), size - base)
-            else:
-                for n in range(base, size):
-                    word |= np.uint64(raster[first + n] != 0) << np.uint64(n - base)
+            word = _last_word(elements, first + base, min(WORD, size - base), raster.size)
             end = note_active(word, base, listed, end)
         for n in range(at, end):
             line = listed[n]
@@ -194,27 +239,64 @@ def given_inputs(
     checked = fitting_rasters(shapes, inputs)
     batch, steps = next(iter(checked.values())).shape[:2]
     flat = {name: _flat(raster, dtype) for name, raster in checked.items()}
+    rows = np.empty((len(flat), batch * steps + 1), np.int64)
+    holds = np.full(len(flat), ONES)
+    most = sum(_probable(raster.shape) for raster in checked.values())
+    active = _list_spikes(flat, rows, most, room)
+    if active is not None:
+        end = active.size - room - AT_ONCE
+        return Given(batch, steps, rows, holds, active, np.empty(end + room, dtype), end)
     end = sum(_capacity(raster) for raster in flat.values())
     active, value = np.empty(end + room + AT_ONCE, np.int32), np.empty(end + room, dtype)
-    rows = np.empty((len(flat), batch * steps + 1), np.int64)
-    holds = np.empty(len(flat), np.int64)
     at = 0
     for number, (name, raster) in enumerate(flat.items()):
         if isinstance(raster, SparseRaster):
-            given = np.empty(0, dtype) if raster.value is None else raster.value.astype(dtype)
-            start, channel = _read_only(raster.start), _read_only(raster.channel)
-            size = math.prod(raster.node_shape)
-            holds[number] = list_sparse(
-                start, channel, given, size, rows[number], active, value, at
-            )
+            holds[number] = _list_sparse(raster, rows[number], active, value, at)
         else:
             holds[number] = list_raster(raster, rows[number], active, value, at)
         if holds[number] not in (ONES, FINITE):
             _refuse(name, checked[name], dtype)
         at = int(rows[number, -1])
-    # Rows of weights are asked for before they are known to be needed: of neuron 0, then.
-    active[at:] = 0
+    _clear_behind(active, at)
     return Given(batch, steps, rows, holds, active, value, end)
+
+
+def _list_spikes(
+    rasters: Mapping[str, Raster], rows: NDArray[np.int64], most: int, room: int
+) -> NDArray[np.int32] | None:
+    """Return the active lines of rasters that are dense and of 0 and 1, None for others.
+
+    Behind them there is `room`, and `AT_ONCE`.
+    """
+    if any(isinstance(raster, SparseRaster) for raster in rasters.values()):
+        return None
+    active = np.empty(most + room + AT_ONCE, np.int32)
+    at = 0
+    for number, raster in enumerate(rasters.values()):
+        if not list_ones(raster, rows[number], active, at, most):
+            return None
+        at = int(rows[number, -1])
+    active = active[: at + room + AT_ONCE]
+    _clear_behind(active, at)
+    return active
+
+
+def _clear_behind(active: NDArray[np.int32], at: int) -> None:
+    """Have rows of weights that are asked for before they are known to be needed be neuron 0's."""
+    active[at:] = 0
+
+
+def _list_sparse(
+    raster: SparseRaster,
+    rows: NDArray[np.int64],
+    active: NDArray[np.int32],
+    value: FloatArray,
+    at: int,
+) -> int:
+    given = np.empty(0, value.dtype) if raster.value is None else raster.value.astype(value.dtype)
+    start, channel = _read_only(raster.start), _read_only(raster.channel)
+    size = math.prod(raster.node_shape)
+    return int(list_sparse(start, channel, given, size, rows, active, value, at))
 
 
 def _flat(raster: Raster, dtype: np.dtype[np.floating]) -> Raster:
@@ -227,7 +309,9 @@ def _flat(raster: Raster, dtype: np.dtype[np.floating]) -> Raster:
         kind = raster.dtype
     else:
         raster, kind = raster.astype(dtype), dtype
-    return _read_only(np.require(raster, requirements=("C", "A")).reshape(-1).view(kind))
+    if not (raster.flags.c_contiguous and raster.flags.aligned):
+        raster = np.require(raster, requirements=("C", "A"))
+    return _read_only(raster.reshape(-1).view(kind))
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:
@@ -239,6 +323,11 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
 
 def _capacity(raster: Raster) -> int:
     return raster.channel.size if isinstance(raster, SparseRaster) else int(count_active(raster))
+
+
+def _probable(shape: Sequence[int]) -> int:
+    """Return more active elements than most rasters have, with room for a row that is full."""
+    return math.prod(shape) // _ACTIVE_IS_ONE_IN + math.prod(shape[2:])
 
 
 def _refuse(name: str, raster: Raster, dtype: np.dtype[np.floating]) -> NoReturn:

@@ -41,7 +41,7 @@ from simulators.compiled_vectors import (
     store,
 )
 
-AT_ONCE = 8
+AT_ONCE = 5
 """Entries that `note_active` writes at a time; a list has room for as many behind its last one."""
 
 
@@ -59,16 +59,17 @@ def inlined(function: Callable[..., Any]) -> Any:
 def note_active(word: Any, base: int, active: Any, at: int) -> Any:
     """Append the set bits of a word to a list and return its new end.
 
-    Always some at a time: how many bits are set is hard to predict, how often there are more than
-    these is not.
+    Always some at a time, even of none: how many bits are set is hard to predict, how often there
+    are more than these is not.
     """
     end = at + count_bits(word)
-    while at < end:
+    while True:
         for n in range(AT_ONCE):
             active[at + n] = base + lowest_bit(word)
             word &= word - np.uint64(1)
         at += AT_ONCE
-    return end
+        if at >= end:
+            return end
 
 
 @inlined

@@ -44,6 +44,14 @@ class Form(IntEnum):
     EQUAL = 3
 
 
+class Loop(IntEnum):
+    """Which loop steps neurons: one of constants, or that of every choice."""
+
+    ANY = 0
+    LIF = 1
+    CUBA = 2
+
+
 _column = count()
 
 KIND = next(_column)
@@ -78,9 +86,9 @@ FACTOR = _own
 # DELAY, PUSH: a ring of DEPTH slots in the memory; STEPS an offset into `delays`.
 RING, DEPTH, STEPS = range(_own, _own + 3)
 # NEURON. FIRES and TAKES: whether the membrane and whether the synaptic current moves on; CLEARS:
-# whether to leave zeros where the input was.
-MEMBRANE, CURRENT, FIRES, TAKES, LEAKS, DIRECT, SPIKING, CLEARS = range(_own, _own + 8)
-COEFFICIENT = _own + 8
+# whether to leave zeros where the input was; LOOP: one of `Loop`.
+MEMBRANE, CURRENT, FIRES, TAKES, LEAKS, DIRECT, SPIKING, CLEARS, LOOP = range(_own, _own + 9)
+COEFFICIENT = _own + 9
 """The first of pairs: offset into `coefficients`, and 0 if all neurons share the value, else 1."""
 
 SYNAPSE_1, SYNAPSE_2, LEAK_1, LEAK_2, LEAK_3, THETA, V_RESET = range(
@@ -107,6 +115,8 @@ RECORD_COLUMNS = 5
 DECAY_FORM, ADD_FIRST, TIMING, SUBTRACT, AT_THRESHOLD, SEVERAL, BOUNDED = range(7)
 RULES = 7
 SAME_STEP, BEFORE_INPUT, AFTER_INPUT = range(3)
+PLAIN = (0, 0, SAME_STEP, 0, 0, 0, 0)
+"""Those of profile `nir`, constants of loops in which nothing of the other choices is left."""
 
 # How a membrane leaks: not at all; with the gain R; or with its input added as it is.
 KEEPS, DECAYS, ADDS_INPUT = range(3)
@@ -124,7 +134,7 @@ def aligned(size: int, dtype: Any) -> NDArray[Any]:
     """Return zeros [size] that begin at a cache line."""
     kind = np.dtype(dtype)
     raw = np.zeros(size * kind.itemsize + 64, np.uint8)
-    start = -raw.ctypes.data % 64
+    start = -raw.__array_interface__["data"][0] % 64
     return raw[start : start + size * kind.itemsize].view(kind)
 
 
@@ -147,7 +157,7 @@ class Program:
         v_min: lower bound of membranes.
         coefficients: parameters of neurons, biases, scales, thresholds.
         rows: dense weights, float.
-        integers: dense weights, int8.
+        integers: dense weights, a byte each; see `compiled_rows.interleaved`.
         start: where the synapses of each presynaptic neuron start.
         near: postsynaptic neuron of each synapse, where 16 bits hold all of a connection.
         post: the same of other connections.
@@ -168,7 +178,7 @@ class Program:
     v_min: np.floating
     coefficients: NDArray[np.floating]
     rows: NDArray[np.floating]
-    integers: NDArray[np.int8]
+    integers: NDArray[np.uint8]
     start: NDArray[np.int64]
     near: NDArray[np.uint16]
     post: NDArray[np.int32]

@@ -44,7 +44,7 @@ from fusion import weighing
 from fusion.machine_code import use_machine_code
 from simulators import compiled_events
 from simulators.cache_folder import private_folder
-from simulators.compiled_inputs import count_active, list_raster, list_sparse
+from simulators.compiled_inputs import count_active, list_ones, list_raster, list_sparse
 from simulators.compiled_loihi import step_samples
 from simulators.compiled_run import run
 
@@ -231,6 +231,7 @@ def kernels() -> Iterator[tuple[Any, list[Any]]]:
     rasters = [Array(kind, 1, "C", readonly=True) for kind in (uint8, float32, float64)]
     yield count_active, [int64(raster) for raster in rasters]
     rows, active = Array(int64, 1, "C"), Array(int32, 1, "C")
+    yield list_ones, [boolean(raster, rows, active, int64, int64) for raster in rasters]
     values = [Array(real, 1, "C") for real in (float32, float64)]
     yield (
         list_raster,
@@ -263,7 +264,7 @@ def kernels() -> Iterator[tuple[Any, list[Any]]]:
 def _run_signature(real: Any) -> Any:
     numbers, table = Array(int64, 1, "C"), Array(int64, 2, "C")
     reals, state = Array(real, 1, "C"), Array(real, 2, "C")
-    bytes_, indices = Array(numba.types.int8, 1, "C"), Array(int32, 1, "C")
+    bytes_, indices = Array(uint8, 1, "C"), Array(int32, 1, "C")
     return void(
         *(table, table, table, numbers, real, reals, reals, bytes_),
         *(numbers, Array(uint16, 1, "C"), indices, reals, numbers, numbers),

@@ -9,7 +9,13 @@ from numpy.typing import NDArray
 from simulators import compiled_layout as lay
 from simulators.compiled_layout import Form, Kind, Program, padded
 from simulators.compiled_memory import Memory, StateField, line_between
-from simulators.compiled_parameters import Coefficients, coefficients_of, leaks_of, rules_of
+from simulators.compiled_parameters import (
+    Coefficients,
+    coefficients_of,
+    leaks_of,
+    loop_of,
+    rules_of,
+)
 from simulators.compiled_weights import WeightPools, pooled
 from simulators.draft import Source
 from simulators.neurons import Neuron, cast
@@ -63,6 +69,7 @@ class _Lowering:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.dtype = np.dtype(plan.contract.arithmetic)
+        self.rules = rules_of(plan.contract)
         self.nodes = {node.name: node for node in plan.nodes}
         self.uses = Counter(source.node for node in plan.nodes for source in node.sources)
         self.memory = Memory(plan)
@@ -132,6 +139,8 @@ class _Lowering:
         row[lay.KIND], row[lay.SIZE] = kind, size
         for column, value in columns.items():
             row[column] = value
+        if kind == Kind.NEURON:
+            row[lay.LOOP] = loop_of(row, self.rules)
         self.operations.append(row)
 
     def _spiking(self, node: PlanNode) -> dict[int, int]:
@@ -318,11 +327,11 @@ class _Lowering:
             operations=np.array(self.operations, np.int64).reshape(-1, lay.COLUMNS),
             parts=np.array(self.parts, np.int64).reshape(-1, lay.PART_COLUMNS),
             rings=np.array(rings, np.int64).reshape(-1, lay.RING_COLUMNS),
-            rules=rules_of(self.plan.contract),
+            rules=self.rules,
             v_min=self.dtype.type(0 if v_min is None else v_min),
             coefficients=pooled(self.coefficients.parts, self.dtype),
             rows=pooled(weights.rows, self.dtype),
-            integers=pooled(weights.integers, np.int8),
+            integers=pooled(weights.integers, np.uint8),
             start=pooled(weights.start, np.int64),
             near=pooled(weights.near, np.uint16),
             post=pooled(weights.post, np.int32),

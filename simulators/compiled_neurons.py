@@ -23,8 +23,6 @@ from simulators.compiled_layout import (
     BEFORE_INPUT,
     BOUNDED,
     CLEARS,
-    COEFFICIENT,
-    COLUMNS,
     COUNTER,
     CURRENT,
     DECAY_FORM,
@@ -38,10 +36,11 @@ from simulators.compiled_layout import (
     LEAK_3,
     LEAKS,
     LIST,
+    LOOP,
     MEMBRANE,
     ONES,
     OUT,
-    RULES,
+    PLAIN,
     SAME_STEP,
     SEVERAL,
     SIZE,
@@ -54,14 +53,12 @@ from simulators.compiled_layout import (
     TIMING,
     V_RESET,
     WORD,
+    Loop,
     X,
 )
 from simulators.compiled_vectors import bits, floor, lanes, load, select, splat, store
 
-_LIF, _CUBA = range(2)
-
-_PLAIN = (0, 0, SAME_STEP, 0, 0, 0, 0)
-"""The rules of profile `nir`, constants of a loop in which nothing of the other choices is left."""
+_LIF, _CUBA = int(Loop.LIF), int(Loop.CUBA)
 
 
 @inlined
@@ -117,18 +114,17 @@ def _reset(rules: Any, v: Any, spikes: Any, theta: Any, v_reset: Any, zero: Any)
     return select(spikes != zero, after, v)
 
 
-@compiled
+@inlined
 def neuron(
     op: Any, rules: Any, v_min: Any, coefficients: Any, memory: Any, list_at: Any, count: Any,
     holds: Any, active: Any, value: Any, counters: Any,
 ) -> None:  # fmt: skip
     """Move the synaptic current on, then the membrane; list and count the spikes."""
-    common = _common(op, rules)
-    if common == _LIF:
-        end = _step(op, _PLAIN, (1, 0, 0, 0, 1, 1, -1, DECAYS), v_min, coefficients, memory,
+    if op[LOOP] == _LIF:
+        end = _step(op, PLAIN, (1, 0, 0, 0, 1, 1, -1, DECAYS), v_min, coefficients, memory,
                     list_at, active)  # fmt: skip
-    elif common == _CUBA:
-        end = _step(op, _PLAIN, (1, 1, 1, 0, 1, 1, -1, DECAYS), v_min, coefficients, memory,
+    elif op[LOOP] == _CUBA:
+        end = _step(op, PLAIN, (1, 1, 1, 0, 1, 1, -1, DECAYS), v_min, coefficients, memory,
                     list_at, active)  # fmt: skip
     else:
         chosen = rules[0], rules[1], rules[2], rules[3], rules[4], rules[5], rules[6]
@@ -141,23 +137,6 @@ def neuron(
         clear_padding(memory, op[OUT], op[SIZE])
     if op[SPIKING]:
         _note_spikes(op, rules, memory, end, list_at, count, holds, active, value, counters)
-
-
-@inlined
-def _common(op: Any, rules: Any) -> int:
-    """Return which of the loops with constants fits, or -1."""
-    for rule in range(RULES):
-        if rules[rule] != _PLAIN[rule]:
-            return -1
-    for column in range(COEFFICIENT, COLUMNS, 2):
-        if op[column + 1] != 0:
-            return -1
-    spikes = op[SPIKING] and op[FIRES] and op[OUT] < 0
-    if not spikes or op[LEAKS] != DECAYS or op[DIRECT]:
-        return -1
-    if op[CURRENT] < 0:
-        return _LIF
-    return _CUBA if op[TAKES] else -1
 
 
 @inlined

@@ -82,3 +82,15 @@ def rules_of(contract: ExecutionContract) -> NDArray[np.int64]:
     rules[lay.SEVERAL] = contract.spikes_per_step == "floor"
     rules[lay.BOUNDED] = contract.v_min is not None
     return rules
+
+
+def loop_of(op: NDArray[np.int64], rules: NDArray[np.int64]) -> lay.Loop:
+    """Return which loop steps a `NEURON`: one of constants where rules and all its columns fit."""
+    shared = not op[lay.COEFFICIENT + 1 : lay.COLUMNS : 2].any()
+    spikes = op[lay.SPIKING] and op[lay.FIRES] and op[lay.OUT] < 0
+    plain = op[lay.LEAKS] == lay.DECAYS and not op[lay.DIRECT]
+    if tuple(rules) != lay.PLAIN or not (shared and spikes and plain):
+        return lay.Loop.ANY
+    if op[lay.CURRENT] < 0:
+        return lay.Loop.LIF
+    return lay.Loop.CUBA if op[lay.TAKES] else lay.Loop.ANY

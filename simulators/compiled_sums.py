@@ -5,6 +5,8 @@ Each function follows the propagator of the reference engine term by term.
 
 from typing import Any
 
+import numpy as np
+
 from simulators.compiled_kernels import add, clear, compiled, inlined
 from simulators.compiled_layout import (
     ADDS,
@@ -27,21 +29,19 @@ from simulators.compiled_layout import (
     X_LIST,
     Form,
 )
-from simulators.compiled_rows import make_row_sum
+from simulators.compiled_rows import BIAS_OF_BYTES, BLOCK, make_row_sum
 from simulators.compiled_vectors import lanes, load, prefetch, store
 
 _ROWS, _SYNAPSES, _EQUAL = int(Form.ROWS), int(Form.SYNAPSES), int(Form.EQUAL)
 
-_sum_128, _sum_64, _sum_32, _sum_16 = (
-    make_row_sum(width, weighted=False) for width in (128, 64, 32, 16)
-)
-_weigh_128, _weigh_32, _weigh_16 = (make_row_sum(width, weighted=True) for width in (128, 32, 16))
+_sum_128, _sum_64, _sum_16 = (make_row_sum(width, weighted=False) for width in (128, 64, 16))
+_weigh_128, _weigh_64, _weigh_16 = (make_row_sum(width, weighted=True) for width in (128, 64, 16))
 
 _LINE = 16
 """Synapses whose targets fit a cache line."""
 
 
-@compiled
+@inlined
 def weights(
     op: Any, memory: Any, coefficients: Any, rows: Any, integers: Any, start: Any, near: Any,
     post: Any, weight: Any, fan_out: Any, list_at: Any, count: Any, holds: Any, active: Any,
@@ -50,6 +50,7 @@ def weights(
     """Sum the weights of the active inputs; return how many synapses that took."""
     source, at = op[X_LIST], op[OUT]
     begin, number, held, adds = list_at[source], count[source], holds[source], op[ADDS]
+    events = -1
     if op[FORM] >= _SYNAPSES and op[NARROW]:
         _sum_synapses(op, memory, start, near, weight, held, active, value, begin, number)
     elif op[FORM] >= _SYNAPSES:
@@ -57,18 +58,20 @@ def weights(
     elif held == ANY:
         _sum_what_is_there(op, memory, rows, integers, coefficients, active, value, begin, number)
     elif op[FORM] == _ROWS:
-        _sum_rows(op, memory, rows, held, active, value, begin, number, adds)
+        events = _sum_rows(op, memory, rows, held, fan_out, active, value, begin, number, adds)
     elif held == ONES:
-        _sum_integers(op, memory, integers, coefficients, active, value, begin, number, adds)
+        events = _sum_integers(op, memory, integers, coefficients, fan_out, active, value, begin,
+                               number, adds)  # fmt: skip
     else:
-        for column in range(0, op[STRIDE], 32):
-            _weigh_32(memory, at + column, integers, op[WEIGHT] + column, op[STRIDE],
-                      active, value, begin, number, coefficients[op[SCALING]], adds)  # fmt: skip
+        for column in range(0, op[STRIDE], BLOCK):
+            events = _weigh_64(memory, at + column, integers, op[WEIGHT] + column, op[STRIDE],
+                               active, value, begin, number, coefficients[op[SCALING]], adds,
+                               fan_out, op[FAN_OUT])  # fmt: skip
     if op[BIAS] >= 0:
         bias = op[BIAS]
         for j in range(0, op[SIZE], lanes(memory)):
             store(memory, at + j, load(memory, at + j) + load(coefficients, bias + j))
-    return _events(op, fan_out, active, begin, number)
+    return _events(op, fan_out, active, begin, number) if events < 0 else events
 
 
 @inlined
@@ -84,40 +87,41 @@ def _events(op: Any, fan_out: Any, active: Any, begin: int, number: int) -> Any:
 
 @inlined
 def _sum_rows(
-    op: Any, memory: Any, rows: Any, held: int,
+    op: Any, memory: Any, rows: Any, held: int, fan_out: Any,
     active: Any, value: Any, begin: int, number: int, adds: int,
-) -> None:  # fmt: skip
-    at, first, stride = op[OUT], op[WEIGHT], op[STRIDE]
-    column = 0
+) -> int:  # fmt: skip
+    at, first, stride, fan = op[OUT], op[WEIGHT], op[STRIDE], op[FAN_OUT]
+    column, events = 0, 0
     if held == ONES:
         while column + 128 <= stride:
-            _sum_128(memory, at + column, rows, first + column, stride,
-                     active, value, begin, number, 1, adds)  # fmt: skip
+            events = _sum_128(memory, at + column, rows, first + column, stride,
+                     active, value, begin, number, 1, adds, fan_out, fan)  # fmt: skip
             column += 128
         if column + 64 <= stride:
-            _sum_64(memory, at + column, rows, first + column, stride,
-                    active, value, begin, number, 1, adds)  # fmt: skip
+            events = _sum_64(memory, at + column, rows, first + column, stride,
+                    active, value, begin, number, 1, adds, fan_out, fan)  # fmt: skip
             column += 64
         while column < stride:
-            _sum_16(memory, at + column, rows, first + column, stride,
-                    active, value, begin, number, 1, adds)  # fmt: skip
+            events = _sum_16(memory, at + column, rows, first + column, stride,
+                    active, value, begin, number, 1, adds, fan_out, fan)  # fmt: skip
             column += 16
-        return
+        return events
     while column + 128 <= stride:
-        _weigh_128(memory, at + column, rows, first + column, stride,
-                   active, value, begin, number, 1, adds)  # fmt: skip
+        events = _weigh_128(memory, at + column, rows, first + column, stride,
+                   active, value, begin, number, 1, adds, fan_out, fan)  # fmt: skip
         column += 128
     while column < stride:
-        _weigh_16(memory, at + column, rows, first + column, stride,
-                  active, value, begin, number, 1, adds)  # fmt: skip
+        events = _weigh_16(memory, at + column, rows, first + column, stride,
+                  active, value, begin, number, 1, adds, fan_out, fan)  # fmt: skip
         column += 16
+    return events
 
 
 @inlined
 def _sum_integers(
-    op: Any, memory: Any, integers: Any, coefficients: Any,
+    op: Any, memory: Any, integers: Any, coefficients: Any, fan_out: Any,
     active: Any, value: Any, begin: int, number: int, adds: int,
-) -> None:  # fmt: skip
+) -> int:  # fmt: skip
     """Sum as many rows at a time as int16 can hold; what they add up to is exact in a float."""
     first, stride, most = op[WEIGHT], op[STRIDE], op[ROW_SUMS]
     scale = coefficients[op[SCALING]]
@@ -125,24 +129,26 @@ def _sum_integers(
     apart = adds and number > most
     to = op[SCRATCH] if apart else op[OUT]
     more = 0 if apart else adds
-    end = begin + number
+    end, fan = begin + number, op[FAN_OUT]
+    events, counted = 0, 0
     while True:
         some = min(end - begin, most)
         column = 0
         while column + 128 <= stride:
-            _sum_128(memory, to + column, integers, first + column, stride,
-                     active, value, begin, some, scale, more)  # fmt: skip
+            counted = _sum_128(memory, to + column, integers, first + column, stride,
+                     active, value, begin, some, scale, more, fan_out, fan)  # fmt: skip
             column += 128
-        while column < stride:
-            _sum_32(memory, to + column, integers, first + column, stride,
-                    active, value, begin, some, scale, more)  # fmt: skip
-            column += 32
+        if column < stride:
+            counted = _sum_64(memory, to + column, integers, first + column, stride,
+                    active, value, begin, some, scale, more, fan_out, fan)  # fmt: skip
+        events += counted
         begin += some
         more = 1
         if begin >= end:
             break
     if apart:
         add(memory, op[OUT], to, op[SIZE])
+    return events
 
 
 @compiled
@@ -178,6 +184,13 @@ def _fetch(start: Any, post: Any, row: int) -> None:
         prefetch(post, s)
 
 
+@inlined
+def _byte(column: int) -> int:
+    """Return where the integer of a column lies in a row; see `interleaved`."""
+    half = BLOCK // 2
+    return column // BLOCK * BLOCK + 2 * (column % half) + column % BLOCK // half
+
+
 @compiled
 def _sum_what_is_there(
     op: Any, memory: Any, rows: Any, integers: Any, coefficients: Any,
@@ -194,7 +207,8 @@ def _sum_what_is_there(
                 w = rows[first + j]
             else:
                 # An integer of so few bits times a power of two is exact in any float.
-                w = coefficients[op[SCALING]] * integers[first + j]
+                whole = np.int64(integers[first + _byte(j)]) - BIAS_OF_BYTES
+                w = coefficients[op[SCALING]] * whole
             if w != 0:
                 memory[at + j] += w * value[n]
     if op[ADDS]:

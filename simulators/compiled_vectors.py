@@ -253,18 +253,24 @@ def bits(_typing: Any, mask: Any) -> Any:
     return types.uint64(mask), build
 
 
-@written_out
-def nonzero_word(_typing: Any, pointer: Any, offset: Any) -> Any:
-    """Return which of 64 elements are not zero, as a uint64; NaN is not zero."""
-    floats = isinstance(pointer.dtype, types.Float)
+def _word_unlike(number: int, text: str) -> Any:
+    def typed(_typing: Any, pointer: Any, offset: Any) -> Any:
+        floats = isinstance(pointer.dtype, types.Float)
 
-    def build(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        kind = ir.VectorType(context.get_value_type(pointer.dtype), 64)
-        elements = builder.load(_vector_pointer(builder, args, kind), align=_align(pointer))
-        compare = builder.fcmp_unordered if floats else builder.icmp_unsigned
-        return builder.bitcast(compare("!=", elements, ir.Constant(kind, None)), _I64)
+        def build(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            kind = ir.VectorType(context.get_value_type(pointer.dtype), 64)
+            elements = builder.load(_vector_pointer(builder, args, kind), align=_align(pointer))
+            compare = builder.fcmp_unordered if floats else builder.icmp_unsigned
+            return builder.bitcast(compare("!=", elements, ir.Constant(kind, [number] * 64)), _I64)
 
-    return types.uint64(pointer, types.intp), build
+        return types.uint64(pointer, types.intp), build
+
+    typed.__doc__ = text
+    return written_out(typed)
+
+
+nonzero_word = _word_unlike(0, "Return which of 64 elements are not 0, as a uint64; NaN is not.")
+unlike_one_word = _word_unlike(1, "Return which of 64 elements are not 1, likewise.")
 
 
 def _count(name: str, text: str) -> Any:

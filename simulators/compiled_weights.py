@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulators.compiled_layout import Form, aligned
+from simulators.compiled_rows import BLOCK, interleaved
 from simulators.connectivity import Connection
 
 SYNAPSES_BELOW = 0.1
 """Share of connected pairs below which single synapses take less time than dense rows."""
 
-_ROW_ELEMENTS, _ROW_BYTES = 16, 32
+_ROW_ELEMENTS = 16
 _LARGEST = 127
 
 
@@ -25,7 +26,8 @@ class Stored:
     Attributes:
         form: how it is stored.
         at: offset of its first row, or of its entry in `start`.
-        fan_out: offset into `fan_out`, or -1 where every presynaptic neuron has as many synapses.
+        fan_out: offset into `fan_out`, or -1 where single synapses are as many for every
+            presynaptic neuron.
         fan_each: how many, then.
         stride: elements of a row.
         scale: what an integer counts.
@@ -57,7 +59,7 @@ class WeightPools:
 
     dtype: np.dtype[np.floating]
     rows: list[NDArray[np.floating]] = field(default_factory=list)
-    integers: list[NDArray[np.int8]] = field(default_factory=list)
+    integers: list[NDArray[np.uint8]] = field(default_factory=list)
     start: list[NDArray[np.int64]] = field(default_factory=list)
     near: list[NDArray[np.uint16]] = field(default_factory=list)
     post: list[NDArray[np.int32]] = field(default_factory=list)
@@ -98,26 +100,29 @@ class WeightPools:
         rows[connection.pre, connection.post] = weight
         at = _total(self.rows)
         self.rows.append(rows.ravel())
-        return Stored(Form.ROWS, at, *self._fan_out(connection.fan_out()), stride)
+        return Stored(Form.ROWS, at, self._each(connection.fan_out()), 0, stride)
 
     def _add_integers(
         self, connection: Connection, whole: NDArray[np.floating], scale: float
     ) -> Stored:
-        stride = -(-connection.n_post // _ROW_BYTES) * _ROW_BYTES
+        stride = -(-connection.n_post // BLOCK) * BLOCK
         rows = np.zeros((connection.n_pre, stride), np.int8)
         rows[connection.pre, connection.post] = whole
         at = _total(self.integers)
-        self.integers.append(rows.ravel())
+        self.integers.append(interleaved(rows.ravel()))
         row_sums = np.iinfo(np.int16).max // int(np.abs(whole).max())
-        fan_out = self._fan_out(connection.fan_out())
-        return Stored(Form.INTEGERS, at, *fan_out, stride, scale, row_sums)
+        fan_out = self._each(connection.fan_out())
+        return Stored(Form.INTEGERS, at, fan_out, 0, stride, scale, row_sums)
 
     def _fan_out(self, fan_out: NDArray[np.int64]) -> tuple[int, int]:
         if np.all(fan_out == fan_out[:1]):
             return -1, int(fan_out[:1].sum())
+        return self._each(fan_out), 0
+
+    def _each(self, fan_out: NDArray[np.int64]) -> int:
         at = _total(self.fan_out)
         self.fan_out.append(fan_out)
-        return at, 0
+        return at
 
 
 def _one_each(

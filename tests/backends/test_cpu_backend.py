@@ -22,7 +22,10 @@ def test_options_are_checked_by_name():
         backend(cache="/tmp")
     with pytest.raises(InvalidTarget, match=r"cpu\.yaml\.options\.cache_dir: is 3, no path"):
         backend(cache_dir=3)
-    backend(cache_dir="/tmp")
+    for threads in (0, 65, "2", True):
+        with pytest.raises(InvalidTarget, match=rf"threads: is {threads!r}, not 1 to 64"):
+            backend(threads=threads)
+    backend(cache_dir="/tmp", threads=1)
 
 
 def test_numba_works_here():

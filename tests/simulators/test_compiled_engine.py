@@ -334,3 +334,26 @@ def test_several_threads_run_one_engine_at_once():
     for thread in threads:
         thread.join()
     assert all(differences(*pair) == [] for pair in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("lines", [24, 64, 70, 130])
+@pytest.mark.parametrize("kind", [bool, np.uint8, np.float32, np.float64, np.int64])
+def test_rasters_of_any_width_and_density(lines, kind):
+    rng = np.random.default_rng(lines)
+    plan = layer(rng.integers(-9, 10, (20, lines)))
+    for rate in (0.02, 0.5, 1.0):
+        raster = (rng.random((2, 9, lines)) < rate).astype(kind)
+        same(plan, {"in": raster})
+        if kind is not bool:
+            # Whatever is no spike may come last, behind all that was taken for spikes.
+            raster[-1, -1, -1] = 3
+            same(plan, {"in": raster})
+
+
+def test_threads_that_share_a_batch_change_no_bit(monkeypatch):
+    monkeypatch.setattr("simulators.compiled.WORTH_SHARING", 0)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(3)))
+    for case in cases(12, 57_000):
+        inputs = {name: np.repeat(raster, 2, axis=0) for name, raster in case.inputs.items()}
+        found = CompiledEngine(case.plan, threads=3).run(inputs, record=["all"])
+        assert differences(found, CompiledEngine(case.plan).run(inputs, record=["all"])) == []
