@@ -99,7 +99,7 @@ class Service:
         self._contracts: dict[str, ExecutionContract] = {}
 
     def _kept(self) -> None:
-        self.models.trim()
+        self.models.memory.trim()
 
     def _forget(self, model: FusionModel) -> None:
         self._contracts.pop(model.digest, None)

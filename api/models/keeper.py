@@ -100,33 +100,34 @@ class Keeper:
 
     def warm_up(self) -> None:
         """Find all models, and compile those that should be ready, as far as memory goes."""
-        self.catalogue.look()
+        self.catalogue.following.look()
         self.warm_untried()
 
     def warm_untried(self) -> None:
         """Compile what should be ready and was not tried: all that ships, the rest by memory."""
-        for entry in self.catalogue.untried():
-            if entry.stored is None or self.catalogue.has_room:
+        for entry in self.catalogue.known.untried():
+            if entry.stored is None or self.catalogue.memory.has_room:
                 self.warm(entry)
 
     def warm(self, entry: Entry) -> None:
         """Compile a model for the default target, unless somebody did or does."""
-        if not self.catalogue.claim(entry):
+        if not self.catalogue.known.claim(entry):
             return
         try:
-            model = self.catalogue.load(entry).model
+            model = self.catalogue.memory.load(entry).model
             self._compile(model)
         except (FusionError, BackendError, InvalidTarget) as error:  # others may well be served
             log.warning("model not ready", model=entry.title, error=str(error))
             if not isinstance(error, StoreFailed):
-                self.catalogue.note(entry, "failed", told(error))
+                self.catalogue.known.note(entry, "failed", told(error))
             elif entry.state == "loading":  # the next look tries again
-                self.catalogue.note(entry, "known", str(error))
+                self.catalogue.known.note(entry, "known", str(error))
         except Exception as error:
             log.exception("model not ready", model=entry.title)
-            self.catalogue.note(entry, "failed", f"the service failed: {type(error).__name__}")
+            problem = f"the service failed: {type(error).__name__}"
+            self.catalogue.known.note(entry, "failed", problem)
         else:
-            self.catalogue.note(entry, "ready")
+            self.catalogue.known.note(entry, "ready")
 
     def _compile(self, model: FusionModel) -> None:
         # A bare graph has no contract of its own to compile it under.
@@ -147,7 +148,7 @@ class Keeper:
     def poll(self) -> None:
         """Look for what others changed, and compile what is new; sweep at times."""
         try:
-            self.catalogue.look()
+            self.catalogue.following.look()
             self.warm_untried()
             if self._settings.uploads and time.monotonic() - self._swept_s > SWEEP_EVERY_S:
                 self._swept_s = time.monotonic()
@@ -170,11 +171,11 @@ def check_model(settings: Settings, catalogue: Catalogue) -> None:
     """
     if settings.model is None:
         return
-    catalogue.look()
+    catalogue.following.look()
     try:
-        catalogue.entry(settings.model)
+        catalogue.known.entry(settings.model)
     except UnknownName as error:
-        if catalogue.store_failure is None:
+        if catalogue.following.store_failure is None:
             where = f"in {catalogue.shelf.folder} and {catalogue.store.objects.where}"
             raise InvalidSettings(f"{PREFIX}MODEL: {error.problem} {where}") from None
     except FusionError as error:

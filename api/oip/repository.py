@@ -15,7 +15,7 @@ from fusion.model import FusionModel
 
 def unready(service: Service, model: FusionModel) -> str | None:
     """Return why a model is not ready on the default target, None if it is."""
-    return _reason(service, service.models.entry(model.digest))
+    return _reason(service, service.models.known.entry(model.digest))
 
 
 def _reason(service: Service, entry: Entry) -> str | None:
@@ -26,7 +26,7 @@ def _reason(service: Service, entry: Entry) -> str | None:
 
 def index(service: Service) -> list[IndexEntry]:
     """Return every version of every model, with its state and the reason if it is not READY."""
-    service.models.look()
+    service.models.following.look()
     entries = [
         one for family in service.models.families.values() for one in _family(service, family)
     ]

@@ -171,7 +171,7 @@ async def get_file(request: Request, model: Model, version: Version) -> Response
         if entry.stored is not None:
             data = models.store.file(entry.stored)
         else:
-            data = archive(models.load(entry).model.content, deflated=False)
+            data = archive(models.memory.load(entry).model.content, deflated=False)
         name = f"{entry.name}-{entry.label[:32]}.zip".encode("ascii", "replace").decode()
         safe = name.replace('"', "_").replace("\\", "_")
         headers = {

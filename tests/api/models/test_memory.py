@@ -17,8 +17,8 @@ EVICTED = "snn_fusion_models_evicted_total"
 
 
 def shrink(server, to_bytes):
-    server.service.models._budget_bytes = to_bytes
-    server.service.models.trim()
+    server.service.models.memory.budget_bytes = to_bytes
+    server.service.models.memory.trim()
 
 
 def loaded(server):
@@ -47,7 +47,7 @@ def test_the_longest_unused_leaves_and_is_read_again_when_it_is_asked_for(server
     for name in ("c", "a", "b"):
         digest_of(server, name)
     per_model = held_bytes(made("a"))
-    everything = server.service.models.memory_bytes
+    everything = server.service.models.memory.held_bytes
     shrink(server, everything - 1)
     assert loaded(server) == {"listening", "a", "b"}
     assert server.metric(EVICTED) == 1
@@ -60,7 +60,7 @@ def test_the_longest_unused_leaves_and_is_read_again_when_it_is_asked_for(server
     assert server.client.get("/v1/models/c").json()["state"] == "ready"
     assert digest_of(server, "c") == made("c").digest
     assert "a" not in loaded(server), "now the longest unused"
-    assert server.service.models.memory_bytes < everything + per_model
+    assert server.service.models.memory.held_bytes < everything + per_model
 
 
 def test_a_model_larger_than_the_budget_is_served_alone(start):
@@ -125,9 +125,9 @@ def test_only_what_there_is_room_for_is_compiled_at_the_start(start):
         server.wait_until_ready()
         for name in ("a", "b", "c"):
             stored(server, name)
-        size = server.service.models.memory_bytes
+        size = server.service.models.memory.held_bytes
     with start() as server:
-        server.service.models._budget_bytes = size // 2
+        server.service.models.memory.budget_bytes = size // 2
         server.wait_until_ready()
         told = {one["name"]: one for one in server.client.get("/v1/models").json()["models"]}
         states = [told[name]["state"] for name in ("a", "b", "c")]
@@ -138,4 +138,4 @@ def test_only_what_there_is_room_for_is_compiled_at_the_start(start):
 
 def test_the_workers_limit_is_a_setting(start):
     with start(models_memory_mib=7) as server:
-        assert server.service.models._budget_bytes == 7 * 2**20
+        assert server.service.models.memory.budget_bytes == 7 * 2**20
