@@ -54,7 +54,7 @@ def test_an_uploaded_model_is_compiled_answers_and_tells_of_itself(server):
     assert told["versions"] == ["1"]
     assert digest_of(server, "small") == made().digest
     listed = {one["name"]: one for one in server.client.get("/v1/models").json()["models"]}
-    assert listed["small"] == told
+    assert listed["small"] == {**told, "owner": None}
     assert listed["listening"]["source"] == "models_dir"
     assert listed["listening"]["default"]
     assert server.client.get(reply.headers["location"]).json() == told
