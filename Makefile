@@ -133,8 +133,10 @@ ifneq ($(filter snntorch norse spikingjelly sinabs,$(PEER)),)
 BENCH_ENV = .venv-platforms/.installed
 else ifneq ($(filter brian2-%,$(PEER)),)
 BENCH_ENV = $(VENV)/.installed
-else ifeq ($(PEER),lava)
+else ifneq ($(filter lava%,$(PEER)),)
 BENCH_ENV = .venv-lava/.installed
+else ifneq ($(filter nest%,$(PEER)),)
+BENCH_ENV = .venv-bench-nest/.installed
 endif
 bench-env: $(BENCH_ENV) ## make the environment of a peer: make bench-env PEER=jax
 

@@ -30,7 +30,9 @@ class PeerName(StrEnum):
     BRIAN2_CYTHON = "brian2-cython"
     BRIAN2_STANDALONE = "brian2-standalone"
     NEST = "nest"
+    NEST_DELAYED = "nest-delayed"
     LAVA = "lava"
+    LAVA_FRESH = "lava-fresh"
     SNNTORCH = "snntorch"
     NORSE = "norse"
     SPIKINGJELLY = "spikingjelly"
@@ -72,19 +74,31 @@ def _brian2(target: str) -> PeerKind:
     return PeerKind("brian2_peer.py", ".venv", networks, batches=False, arguments=(target,))
 
 
+def _nest(delay_ms: str, differs: str) -> PeerKind:
+    networks, environment = ("cuba-4k", "cuba-40k"), ".venv-bench-nest"
+    return PeerKind(
+        "nest_peer.py",
+        environment,
+        networks,
+        batches=False,
+        arguments=(delay_ms,),
+        differs=f"NEST integrates exactly, the engine by forward Euler{differs}",
+    )
+
+
+def _lava(state: str) -> PeerKind:
+    return PeerKind("lava_peer.py", ".venv", _LAYERED, batches=False, arguments=(state,))
+
+
 PEERS = MappingProxyType(
     {
         PeerName.BRIAN2_NUMPY: _brian2("numpy"),
         PeerName.BRIAN2_CYTHON: _brian2("cython"),
         PeerName.BRIAN2_STANDALONE: _brian2("standalone"),
-        PeerName.NEST: PeerKind(
-            "nest_peer.py",
-            ".venv-bench-nest",
-            ("cuba-4k", "cuba-40k"),
-            batches=False,
-            differs="NEST integrates exactly, the engine by forward Euler",
-        ),
-        PeerName.LAVA: PeerKind("lava_peer.py", ".venv", _LAYERED, batches=False),
+        PeerName.NEST: _nest("0.1", ""),
+        PeerName.NEST_DELAYED: _nest("1.5", ", and without the delay"),
+        PeerName.LAVA: _lava("warm"),
+        PeerName.LAVA_FRESH: _lava("fresh"),
         PeerName.SNNTORCH: PeerKind("snntorch_peer.py", _TORCH, _LAYERED),
         PeerName.NORSE: PeerKind("norse_peer.py", _TORCH, _LAYERED),
         PeerName.SPIKINGJELLY: PeerKind("spikingjelly_peer.py", _TORCH, _LAYERED),

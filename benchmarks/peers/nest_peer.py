@@ -1,4 +1,7 @@
-"""NEST: `iaf_psc_exp`, integrated exactly, with synapses of one step's delay."""
+"""NEST: `iaf_psc_exp`, integrated exactly; the command line says how late synapses are, in ms.
+
+With synapses that are later than a step, NEST exchanges spikes as much more rarely.
+"""
 
 import math
 import sys
@@ -7,6 +10,8 @@ import time
 import nest
 import numpy as np
 from protocol import Population, Problem, Spikes, serve
+
+DELAY_MS = float(sys.argv[3])
 
 
 class NestPeer:
@@ -31,7 +36,7 @@ class NestPeer:
             loop.pre + first,
             loop.post + first,
             "one_to_one",
-            {"weight": loop.weight, "delay": np.full(loop.pre.size, problem.dt_s * 1e3)},
+            {"weight": loop.weight, "delay": np.full(loop.pre.size, DELAY_MS)},
         )
         self._recorder = nest.Create("spike_recorder")
         nest.Connect(self._cells, self._recorder)
@@ -73,4 +78,4 @@ def _parameters(one: Population, problem: Problem) -> dict[str, float]:
     }
 
 
-serve(NestPeer, f"NEST {nest.__version__}")
+serve(NestPeer, f"NEST {nest.__version__}, delay {DELAY_MS} ms")
