@@ -31,7 +31,7 @@ CONFIGURATION = """
 responses = false
 """
 """Earlier replies are no source of values: to look through them takes longer with every call."""
-OPERATIONS = 11
+OPERATIONS = 30
 """About so many operations have as many different calls as are asked for; the others have few."""
 
 
