@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 # Three workers for two cores: much of a suite waits.
-PYTEST := $(BIN)/python -m pytest -q -n 3
+# Who has nothing left to do takes tests from others, and tests of one file mostly stay together.
+PYTEST := $(BIN)/python -m pytest -q -n 3 --dist worksteal
 
 .PHONY: help demo serve test test-all environments lava k8s-tools cluster-test drills platforms fuzz other-pythons test-pythons lint train accuracy accuracy-loihi fuzz-files fuzz-api bench bench-env clean rolling soak
 help: ## list the targets
