@@ -43,7 +43,7 @@ class Helpers:
 
     def _take(self, most: int) -> int:
         """Take cores, one in any case; return how many."""
-        allowed = len(os.sched_getaffinity(0)) if most > 1 else 1
+        allowed = _cores() if most > 1 else 1
         with self._lock:
             threads = max(1, min(most, allowed - self._busy))
             self._busy += threads
@@ -65,6 +65,14 @@ class Helpers:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(thread_name_prefix="samples")
             return self._pool
+
+
+def _cores() -> int:
+    """Return the cores that this process may use; macOS knows only those of the machine."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
 
 
 _helpers = Helpers()
