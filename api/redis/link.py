@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import redis.exceptions as failures
 import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -37,6 +38,18 @@ Call = Callable[["Redis"], Awaitable[_T]]
 
 class RedisFailed(Exception):
     """Redis did not do what it was asked for; the message says why."""
+
+
+class _Abrupt(AbstractConnection):
+    """A connection that ends without a word, for TLS would wait for the answer to its own.
+
+    What is still under way then has been given up, so that nothing is lost.
+    """
+
+    async def disconnect(self, *args: Any, **options: Any) -> None:
+        if self._writer is not None:
+            self._writer.transport.abort()
+        await super().disconnect(*args, **options)
 
 
 class Link:
@@ -89,6 +102,7 @@ class Link:
             protocol=2,
             **options,
         )
+        pool.connection_class = type("Connection", (_Abrupt, pool.connection_class), {})
         self._client = Redis.from_pool(pool)
         self._spawn(self._keep_up())
 

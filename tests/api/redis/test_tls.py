@@ -4,8 +4,10 @@ Valkey's wheel speaks no TLS, so this takes Debian's `redis-server`.
 """
 
 import asyncio
+import gc
 import re
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -59,8 +61,12 @@ def folder(authority, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def port(folder):
-    port = free_port()
+def port():
+    return free_port()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server(port, folder):
     options = {
         "port": "0",
         "tls-port": str(port),
@@ -77,7 +83,7 @@ def port(folder):
     with subprocess.Popen([SERVER, *words], stdout=subprocess.DEVNULL) as server:
         try:
             until(lambda: answered(port, folder))
-            yield port
+            yield server
         finally:
             server.kill()
 
@@ -120,6 +126,13 @@ def test_answers_and_counts_are_kept_over_tls_by_the_documented_user(port, folde
             assert service.metric("snn_fusion_redis_errors_total", kind=kind) == 0
 
 
+async def until_up(link):
+    """Return once a link is up."""
+    async with asyncio.timeout(30):
+        while not link.up:
+            await asyncio.sleep(0.01)
+
+
 async def problem_of(url, ca_file):
     """Return why a link is not up, once it has tried."""
     link = Link(url, ca_file, Metrics(CollectorRegistry()))
@@ -154,9 +167,7 @@ def test_the_documented_user_has_its_own_names_alone(port, folder):
         link = Link(url(port), folder / "ca.pem", Metrics(registry))
         await link.open()
         try:
-            async with asyncio.timeout(30):
-                while not link.up:
-                    await asyncio.sleep(0.01)
+            await until_up(link)
             for call in (lambda c: c.get("other"), lambda c: c.flushall()):
                 with pytest.raises(RedisFailed, match="permissions"):
                     await link.ask(call, 1.0)
@@ -167,3 +178,22 @@ def test_the_documented_user_has_its_own_names_alone(port, folder):
             await link.close()
 
     asyncio.run(main())
+
+
+def test_no_connection_outlives_the_link_when_the_server_hangs(port, folder, server):
+    async def main():
+        link = Link(url(port), folder / "ca.pem", Metrics(CollectorRegistry()))
+        await link.open()
+        try:
+            await until_up(link)
+            server.send_signal(signal.SIGSTOP)
+            assert link.later(lambda c: c.get("snn-fusion:key"), 1.0)
+            await asyncio.sleep(0.01)
+        finally:
+            await link.close()
+
+    try:
+        asyncio.run(main())
+        gc.collect()  # what is left open now warns, and so fails the test
+    finally:
+        server.send_signal(signal.SIGCONT)
