@@ -3,7 +3,7 @@
 import json
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from rich.table import Table
 
 from benchmarks.floor import floor_ms
 from benchmarks.networks import NETWORKS, Network
-from benchmarks.peer_problem import first_difference, our_spikes, write_problem
+from benchmarks.peer_problem import event_lists, first_difference, our_spikes, write_problem
 from benchmarks.peer_process import (
     PeerKind,
     PeerName,
@@ -27,8 +27,9 @@ from benchmarks.peer_process import (
 from simulators.compiled import CompiledEngine
 
 _LEAST, _MOST = 3, 50
-_OURS_EACH = 5
-"""Our runs for one of the peer's, of which the median counts."""
+"""Turns of each."""
+_TURN_S = 0.05
+"""A turn lasts so long, or a run: else the faster one would be timed on what the other cached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class PeerFigures:
         ours_events_per_s: synaptic events a second.
         peer_events_per_s: the same of the peer.
         runs: of the peer.
+        our_runs: of the compiled engine.
     """
 
     peer: str
@@ -64,6 +66,7 @@ class PeerFigures:
     ours_events_per_s: float
     peer_events_per_s: float
     runs: int
+    our_runs: int
 
 
 def measure(peer: PeerName, net: str, batch: int) -> PeerFigures:
@@ -103,7 +106,7 @@ def _figures(
 ) -> PeerFigures:
     engine = CompiledEngine(network.plan)
     events = int(
-        engine.run(network.inputs(batch), network.state(batch)).counts.synaptic_events.sum()
+        engine.run(event_lists(network, batch), network.state(batch)).counts.synaptic_events.sum()
     )
     ours_s, peer_s = _in_turn(engine, other, network, batch, enough_s)
     ours, theirs = median(ours_s), median(peer_s)
@@ -125,6 +128,7 @@ def _figures(
         ours_events_per_s=events / ours,
         peer_events_per_s=events / theirs,
         runs=len(peer_s),
+        our_runs=len(ours_s),
     )
 
 
@@ -132,18 +136,30 @@ def _in_turn(
     engine: CompiledEngine, other: PeerProcess, network: Network, batch: int, enough_s: float
 ) -> tuple[list[float], list[float]]:
     """Return the seconds of our runs and of the peer's, after one of each that compiles."""
-    inputs, state = network.inputs(batch), network.state(batch)
+    inputs, state = event_lists(network, batch), network.state(batch)
+
+    def run_s() -> float:
+        started = time.perf_counter()
+        engine.run(inputs, state)
+        return time.perf_counter() - started
+
+    other.run_s()
     ours: list[float] = []
     theirs: list[float] = []
-    other.run_s()
-    end = time.perf_counter() + enough_s
-    while len(theirs) < _LEAST or (len(theirs) < _MOST and time.perf_counter() < end):
-        for _ in range(_OURS_EACH):
-            started = time.perf_counter()
-            engine.run(inputs, state)
-            ours.append(time.perf_counter() - started)
-        theirs.append(other.run_s())
+    turns, end = 0, time.perf_counter() + enough_s
+    while turns < _LEAST or (turns < _MOST and time.perf_counter() < end):
+        ours += _turn(run_s)
+        theirs += _turn(other.run_s)
+        turns += 1
     return ours, theirs
+
+
+def _turn(run_s: Callable[[], float]) -> list[float]:
+    """Return the seconds of the runs of a turn."""
+    seconds = [run_s()]
+    while sum(seconds) < _TURN_S:
+        seconds.append(run_s())
+    return seconds
 
 
 def as_line(figures: PeerFigures) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from benchmarks.networks import Network
 from benchmarks.peers.protocol import Population, Spikes
+from fusion.sparse_raster import SparseRaster, sparse
 from simulators.compiled import CompiledEngine
 from simulators.neurons import Neuron
 from simulators.operations import Weights
@@ -73,6 +74,13 @@ def _projections(plan: Plan) -> Iterator[tuple[str, str, int, Weights]]:
             for source in nodes[edge.node].sources:
                 delay = edge.delay_steps + source.delay_steps
                 yield source.node, target.name, delay, weights
+
+
+def event_lists(network: Network, batch: int) -> dict[str, SparseRaster]:
+    """Return Input node → what is active in each step, as the service hands it to the engine."""
+    return {
+        name: sparse(raster.astype(np.float32)) for name, raster in network.inputs(batch).items()
+    }
 
 
 def our_spikes(engine: CompiledEngine, network: Network, batch: int) -> Spikes:

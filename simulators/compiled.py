@@ -77,7 +77,7 @@ class CompiledEngine:
         def step(first: int, last: int, number: int) -> None:
             # What a run writes of a sample has rows of its own; this is what stepping needs.
             list_at = program.list_at + (given.end + number * program.list_size)
-            holds = np.zeros(list_at.size, np.int64)
+            listed, holds = np.zeros((2, list_at.size), np.int64)
             holds[: given.holds.size] = given.holds
             try:  # whether there is one may have changed since it was looked at
                 memory = self._memories.pop()
@@ -89,7 +89,7 @@ class CompiledEngine:
                 *(program.start, program.near, program.post, program.weight, program.fan_out),
                 program.delays,
                 *(kept.records, first, last, given.steps),
-                *(given.rows, list_at, np.zeros_like(holds), holds, given.active, given.value),
+                *(given.rows, list_at, listed, holds, given.active, given.value),
                 *(memory, held, floats, counts, counters, events),
             )
             self._memories.append(memory)
@@ -103,6 +103,8 @@ class CompiledEngine:
 
     def _most_threads(self, inputs: Mapping[str, Raster]) -> int:
         """Return how many threads a run of these inputs, if they are right, is worth."""
+        if self._threads == 1:
+            return 1
         lead = next((np.shape(raster)[:2] for raster in inputs.values()), ())
         pays = math.prod(lead) * self._neurons >= WORTH_SHARING
         return self._threads if pays and len(lead) == 2 and lead[0] > 1 else 1
@@ -110,7 +112,8 @@ class CompiledEngine:
     def _begin(self, batch: int, state: State | None) -> FloatArray:
         """Return the state [batch, width] as the kernel takes it."""
         initial = self._lowered.program.initial[: self._lowered.program.state_width]
-        held = np.tile(initial, (batch, 1))
+        held = np.empty((batch, initial.size), self._dtype)
+        held[:] = initial
         if state is not None:
             entries = self._lowered.fields
             for key, values in checked_state(state, _Held(entries, held)).items():

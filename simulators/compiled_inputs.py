@@ -1,7 +1,7 @@
 """What drives a compiled program: the active lines of every step, from rasters or from lists."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -240,10 +240,10 @@ def given_inputs(
     batch, steps = next(iter(checked.values())).shape[:2]
     flat = {name: _flat(raster, dtype) for name, raster in checked.items()}
     rows = np.empty((len(flat), batch * steps + 1), np.int64)
-    holds = np.full(len(flat), ONES)
-    most = sum(_probable(raster.shape) for raster in checked.values())
-    active = _list_spikes(flat, rows, most, room)
+    holds = np.empty(len(flat), np.int64)
+    active = _list_spikes(flat, rows, (batch, steps), room)
     if active is not None:
+        holds[:] = ONES
         end = active.size - room - AT_ONCE
         return Given(batch, steps, rows, holds, active, np.empty(end + room, dtype), end)
     end = sum(_capacity(raster) for raster in flat.values())
@@ -262,14 +262,17 @@ def given_inputs(
 
 
 def _list_spikes(
-    rasters: Mapping[str, Raster], rows: NDArray[np.int64], most: int, room: int
+    rasters: Mapping[str, Raster], rows: NDArray[np.int64], lead: tuple[int, int], room: int
 ) -> NDArray[np.int32] | None:
     """Return the active lines of rasters that are dense and of 0 and 1, None for others.
 
     Behind them there is `room`, and `AT_ONCE`.
     """
-    if any(isinstance(raster, SparseRaster) for raster in rasters.values()):
-        return None
+    most = 0
+    for raster in rasters.values():
+        if isinstance(raster, SparseRaster):
+            return None
+        most += _probable(raster.size, math.prod(lead))
     active = np.empty(most + room + AT_ONCE, np.int32)
     at = 0
     for number, raster in enumerate(rasters.values()):
@@ -317,7 +320,7 @@ def _flat(raster: Raster, dtype: np.dtype[np.floating]) -> Raster:
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:
     """Return a view as kernels are compiled for: what a caller gives may not be writable."""
     view = array.view()
-    view.flags.writeable = False
+    view.setflags(write=False)
     return view
 
 
@@ -325,9 +328,9 @@ def _capacity(raster: Raster) -> int:
     return raster.channel.size if isinstance(raster, SparseRaster) else int(count_active(raster))
 
 
-def _probable(shape: Sequence[int]) -> int:
+def _probable(size: int, rows: int) -> int:
     """Return more active elements than most rasters have, with room for a row that is full."""
-    return math.prod(shape) // _ACTIVE_IS_ONE_IN + math.prod(shape[2:])
+    return size // _ACTIVE_IS_ONE_IN + size // max(1, rows)
 
 
 def _refuse(name: str, raster: Raster, dtype: np.dtype[np.floating]) -> NoReturn:

@@ -153,9 +153,10 @@ def fitting_rasters(shapes: Mapping[str, Shape], inputs: Mapping[str, Raster]) -
 
 def _fitting(field: str, given: Raster, shape: Shape) -> Raster:
     raster = given if isinstance(given, SparseRaster) else np.asarray(given)
-    if len(raster.shape) < 2 or raster.shape[2:] != shape:
+    found = raster.shape
+    if len(found) < 2 or found[2:] != shape:
         wanted = ", ".join(["batch", "steps", *map(str, shape)])
-        raise InvalidInput(field, f"has shape {list(raster.shape)}", f"[{wanted}]")
+        raise InvalidInput(field, f"has shape {list(found)}", f"[{wanted}]")
     if isinstance(raster, np.ndarray) and raster.dtype.kind not in "biuf":
         raise InvalidInput(field, f"must hold numbers, got {raster.dtype}")
     return raster
