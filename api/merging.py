@@ -104,7 +104,7 @@ async def listed_elsewhere(service: Service, request: Request) -> list[Listed]:
 async def _list_of(owner: Owner, sent: Outgoing) -> Listed:
     try:
         reply = await _reply(owner, owner.targets[0], sent, CATALOGUE_S)
-    except (BackendError, QueueFull) as error:
+    except BackendError as error:
         return Listed(owner.name, {}, told(error))
     return Listed(owner.name, reply if isinstance(reply, dict) else {})
 
@@ -178,8 +178,16 @@ def _no_fit(target: str, now: AvailabilityReply) -> FitReply:
 
 
 async def _reply(owner: Owner, target: str, sent: Outgoing, within_s: float) -> Any:
-    """Return the JSON of an answer; raises RunFailed if it is an error, else as `fetched`."""
-    answer = await fetched(owner, target, sent, within_s, MAX_BYTES)
+    """Return the JSON of an answer.
+
+    Raises:
+        RunFailed: if it is an error, or too many requests are under way to the deployment.
+        BackendError: as `fetched`.
+    """
+    try:
+        answer = await fetched(owner, target, sent, within_s, MAX_BYTES)
+    except QueueFull as full:
+        raise RunFailed(f"the deployment that owns {target!r} is busy: {told(full)}") from None
     status = answer.status
     try:
         reply = orjson.loads(answer.content)

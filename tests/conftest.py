@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
@@ -20,7 +22,11 @@ def data_dir(tmp_path_factory):
 
 @pytest.fixture(scope="session", autouse=True)
 def uncached_loggers():
-    """Let no logger keep the standard error of the test that used it first."""
+    """Let no logger keep the standard error of the test that used it first, or print to its output.
+
+    A thread that a test left behind may still log while the next one reads what a command prints.
+    """
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
     configure = structlog.configure
 
     def uncached(**given):

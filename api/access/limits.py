@@ -5,8 +5,9 @@ Every process has one, and takes off it what the others admitted as soon as it h
 zero if need be. So N processes that hear of each other within d seconds admit in any W seconds at
 most burst + W·rate + (N − 1)·(2·burst + d·rate) requests, whatever they are sent: others may have
 admitted burst + d·rate that one has not heard of, and the first that it hears of others in a day
-says nothing about when that was, so it takes off nothing, and costs another burst, again after
-every midnight.
+says nothing about when that was, so it takes off nothing, and costs another burst. Every midnight
+in these seconds adds (N − 1)·2·burst: for the first news again, and for what it had heard of the
+old day and not yet taken off.
 """
 
 import math

@@ -269,6 +269,17 @@ def test_a_check_of_targets_in_several_places_is_one_answer(shelf_dir, owner, fr
     )
 
 
+def test_an_owner_with_too_much_to_do_is_told_in_every_list(owner, front, monkeypatch):
+    (busy,) = front.service.owners.all
+    monkeypatch.setattr(busy, "under_way", 10**6)
+    rows = front.client.get("/v1/targets").json()["targets"]
+    assert [(row["available"], "is busy" in row["reason"]) for row in rows] == [(False, True)] * 2
+    (problem,) = front.client.get("/v1/models").json()["problems"]
+    assert "is busy" in problem["problem"]
+    sent = {"model": "listening", "targets": ["cpu", "numpy"]}
+    refused(front.client.post("/v1/check", json=sent), 502, "is busy")
+
+
 def test_a_comparison_goes_where_all_its_targets_are(front):
     reply = front.client.post("/v1/compare", json=body(targets=["cpu", "numpy"])).json()
     (pair,) = reply["pairs"]

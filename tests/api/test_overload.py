@@ -137,7 +137,7 @@ def test_a_run_that_breaks_off_is_told_and_the_next_target_answers(shelf_dir):
         assert server.fuse(body()).status_code == 200
 
 
-def test_the_unforeseen_is_logged_but_not_told(shelf_dir, capsys):
+def test_the_unforeseen_is_logged_but_not_told(shelf_dir, capfd):
     with start(shelf_dir, HookedRegistry(erring)) as server:
         reply = server.fuse(body(target="hooked"), **{"X-Request-Id": "find-me"})
         assert reply.status_code == 500
@@ -146,12 +146,12 @@ def test_the_unforeseen_is_logged_but_not_told(shelf_dir, capsys):
         assert "secret" not in reply.text
         assert "ZeroDivision" not in reply.text
         assert server.metric("snn_fusion_requests_total", status="500") == 1
-    logged = capsys.readouterr().out
+    logged = capfd.readouterr().err
     assert "secret of the house" in logged
     assert "find-me" in logged
 
 
-def test_without_descriptors_a_request_is_told_to_come_back(shelf_dir, capsys):
+def test_without_descriptors_a_request_is_told_to_come_back(shelf_dir, capfd):
     def no_file_left():
         raise OSError(errno.EMFILE, "Too many open files", "/secret")
 
@@ -159,16 +159,16 @@ def test_without_descriptors_a_request_is_told_to_come_back(shelf_dir, capsys):
         problem = refused(server.fuse(body(target="hooked")), 503, "no file can be opened")
         assert problem["type"].endswith("out-of-files")
         assert server.fuse(body(target="hooked")).headers["Retry-After"] == "1"
-    assert "Traceback" not in capsys.readouterr().err
+    assert "Traceback" not in capfd.readouterr().err
 
 
-def test_what_a_run_logs_bears_the_request_s_id(shelf_dir, capsys):
+def test_what_a_run_logs_bears_the_request_s_id(shelf_dir, capfd):
     def hook():
         structlog.get_logger().warning("said in a run")
 
     with start(shelf_dir, HookedRegistry(hook)) as server:
         server.fuse(body(target="hooked"), **{"X-Request-Id": "find-me-there"})
-    (line,) = [one for one in capsys.readouterr().out.splitlines() if "said in a run" in one]
+    (line,) = [one for one in capfd.readouterr().err.splitlines() if "said in a run" in one]
     assert "find-me-there" in line
 
 
