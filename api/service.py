@@ -128,6 +128,8 @@ class Service:
             self.keeper.warm_up()
             self.health.started = True
         except Exception as error:
+            if self.health.draining:  # what it works with is being closed
+                return
             self.health.failure = f"the warm-up broke off: {type(error).__name__}"
             log.exception("warm-up broke off")
 
