@@ -320,6 +320,11 @@ def _command(pid: str) -> bytes:
     return b""
 
 
+def end_on_sigterm() -> None:
+    """Have SIGTERM end this process as an exception does, so that the service ends with it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
 @contextmanager
 def service(
     *, under: Sequence[str] = (), variables: Mapping[str, str] | None = None, **settings: Any

@@ -16,6 +16,7 @@ from drills.checked_load import (
     READY_S,
     Service,
     Tally,
+    end_on_sigterm,
     known_questions,
     service,
     visitors,
@@ -62,6 +63,7 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
+    end_on_sigterm()
     tally = roll(given.times, given.workers)
     for line in [*tally.failures[:20], *tally.wrong[:20]]:
         print(line, file=sys.stderr)

@@ -29,6 +29,7 @@ from drills.checked_load import (
     Line,
     Question,
     Service,
+    end_on_sigterm,
     event_questions,
     known,
     make_questions,
@@ -265,6 +266,7 @@ def main() -> None:
     parser.add_argument("--load", type=float, default=0.5)
     parser.add_argument("--out", type=Path, default=Path("out/soak.json"))
     given = parser.parse_args()
+    end_on_sigterm()
     given.out.parent.mkdir(parents=True, exist_ok=True)
     windows: list[Window] = []
     for window in soak(given.hours * 3600, given.window_s, given.load):
