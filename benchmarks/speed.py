@@ -95,16 +95,17 @@ def _cpu() -> Iterator[Run]:
 
 
 def _loihi_emulator() -> Iterator[Run]:
-    network = loihi.fusion()
-    engine = CompiledLoihiEngine(network)
-    neurons = sum(one.size for one in network.populations)
-    nodes = len(network.inputs) + len(network.populations) + 2 * len(network.connections) + 1
-    for steps in (10, 100, 1000):
-        inputs = {k: x[:, np.arange(steps) % x.shape[1]] for k, x in loihi.inputs().items()}
-        silent = {k: np.zeros_like(x) for k, x in inputs.items()}
-        for name, given in (("", inputs), (", silent", silent)):
-            seconds, events = _least(engine, given, None)
-            yield Run(f"fusion{name}, {steps} steps", nodes, neurons, steps, events, seconds)
+    for called, network in (("fusion", loihi.fusion()), ("wide", loihi.wide())):
+        engine = CompiledLoihiEngine(network)
+        neurons = sum(one.size for one in network.populations)
+        nodes = len(network.inputs) + len(network.populations) + 2 * len(network.connections) + 1
+        rasters = {one.name: loihi.inputs()[one.name] for one in network.inputs}
+        for steps in (10, 100, 1000):
+            inputs = {k: x[:, np.arange(steps) % x.shape[1]] for k, x in rasters.items()}
+            silent = {k: np.zeros_like(x) for k, x in inputs.items()}
+            for name, given in (("", inputs), (", silent", silent)):
+                seconds, events = _least(engine, given, None)
+                yield Run(f"{called}{name}, {steps} steps", nodes, neurons, steps, events, seconds)
 
 
 def _least(engine: Any, inputs: Any, state: Any) -> tuple[float, int]:

@@ -36,7 +36,6 @@ from numba.core.types import (
     int64,
     uint8,
     uint16,
-    uint32,
     void,
 )
 
@@ -276,11 +275,9 @@ def _run_signature(real: Any) -> Any:
 
 def _loihi_signature() -> Any:
     numbers, table = Array(int64, 1, "C"), Array(int64, 2, "C")
-    decays = Array(uint32, 1, "C")
-    words, indices, registers = Array(int16, 1, "C"), Array(int32, 1, "C"), Array(int32, 2, "C")
+    indices = Array(int32, 1, "C")
     return void(
-        *(table, table, decays, decays, indices, indices),
-        *(words, numbers, indices, numbers),
-        *(table, indices, indices, int64, int64, int64),
-        *(registers, registers, registers, numbers, indices, Array(int64, 3, "C"), numbers),
+        *(table, table, Array(int32, 2, "C"), Array(uint8, 1, "C"), Array(int16, 1, "C")),
+        *(numbers, indices, numbers, table, numbers, indices, indices, int64),
+        *(int64, int64, indices, int64, numbers, indices, Array(int64, 3, "C"), numbers),
     )

@@ -1,294 +1,233 @@
 """Loihi's integers in Numba: the steps of `simulators.loihi`, spike by spike.
 
-Registers are int32, which wrap by themselves as Lava's do; weights are int16, because 8 bits and an
-exponent of up to 7 fit. A shift to the right needs sums that have not wrapped: whoever calls
-`step_samples` has made sure that none can.
+Registers are int32, which wrap by themselves as Lava's do. A shift to the right needs sums that
+have not wrapped: whoever calls `step_samples` has made sure that none can.
 """
 
 from typing import Any
 
 import numpy as np
 
-from simulators.compiled_kernels import compiled, inlined
+from simulators.compiled_kernels import clear, compiled, inlined
+from simulators.compiled_layout import ONES
+from simulators.compiled_loihi_neurons import step_neurons
+from simulators.compiled_rows import BLOCK, make_row_sum
+from simulators.compiled_sums import sum_blocks
+from simulators.compiled_vectors import behind, lanes, load, pointer_to, splat, store
 
-SOURCE, TARGET, N_POST, SLOTS, LINE, WEIGHT, START, FAN_OUT, RIGHT = range(9)
-"""Columns of the table of connections: the source (inputs, then populations), the first target
-neuron, postsynaptic neurons, slots; where its registers begin, [slots, n_post] in a ring; where its
-weights, rows (−1 for dense rows of n_post weights) and fan-outs do; the shift to the right."""
+SOURCE, TARGET, WIDTH, SLOTS, LINE, WEIGHT, START, FAN_OUT, RIGHT, SCALE, ROW_BIAS, ROW_SUMS = (
+    range(12)
+)
+"""Columns of the table of connections: the source (inputs, then populations); the place of the
+first target neuron; places of a slot, padded; slots; where its registers begin, [slots, width] in a
+ring. Where its weights lie, its rows (−1 for dense rows) and its fan-outs; the shift to the right.
+Of dense rows, what a byte counts, what it has besides, and how many rows int16 can add up."""
 
-FIRST, SIZE, INTERVAL, OFFSET, SPIKES_AT, V_AT, I_AT = range(7)
-"""Columns of the table of populations: the first neuron, neurons, the periodic reset (0 for none),
-and where the records [batch, steps, neurons] of a quantity begin, −1 for none."""
+CONNECTION_COLUMNS = 12
 
-INPUT_REACHED, CURRENT_LEFT, MEMBRANE_CLIPPED, SPIKED = range(4)
-"""Columns of the counters of a population."""
+FIRST, SIZE, KEEPS, INTERVAL, OFFSET, SPIKES_AT, V_AT, I_AT = range(8)
+"""Columns of the table of populations: the place of the first neuron, neurons, whether any keeps
+current, the periodic reset (0 for none), and where the records [batch, steps, neurons] of a
+quantity begin, −1 for none."""
 
-_STATE_LIMIT = 2**23
-_INPUT_LIMIT = 2**15
-_REACHED, _LEFT, _CLIPPED = np.uint8(1), np.uint8(2), np.uint8(4)
+POPULATION_COLUMNS = 8
+
+COUNTERS = 4
+"""Counters of a population; see `compiled_loihi_neurons`."""
+
+_weigh_64 = make_row_sum(BLOCK, weighted=True)
 
 
 @compiled
 def step_samples(
-    connections: Any, populations: Any, keep_u: Any, keep_v: Any, bias: Any, threshold: Any,
-    weights: Any, starts: Any, places: Any, fan_out: Any,
-    rows: Any, active: Any, payload: Any, room: int, batch: int, steps: int,
-    u: Any, v: Any, lines: Any, begun: Any, records: Any, counters: Any, events: Any,
+    connections: Any, populations: Any, parameters: Any, integers: Any, weights: Any, starts: Any,
+    places: Any, fan_out: Any, rows: Any, holds: Any, active: Any, payload: Any, room: int,
+    batch: int, steps: int, memory: Any, width: int, begun: Any, records: Any, counters: Any,
+    events: Any,
 ) -> None:  # fmt: skip
     """Step every sample of a batch.
 
     Args:
-        connections: int64 [connections, 9].
-        populations: int64 [populations, 7].
-        keep_u: uint32 [neurons], 4095 − du; keep_v: 4096 − dv.
-        bias: int32 [neurons]; threshold: int32 [neurons], aligned with v.
-        weights: int16, shifted left already.
+        connections: int64 [connections, CONNECTION_COLUMNS].
+        populations: int64 [populations, POPULATION_COLUMNS].
+        parameters: int32 [PARAMETERS, places of neurons]; see `compiled_loihi_neurons`.
+        integers: dense weights, a byte each; see `compiled_rows.interleaved`.
+        weights: int16, sparse weights, shifted left already.
         starts: int64, where each presynaptic neuron's sparse weights begin.
-        places: int32, delay · n_post + postsynaptic neuron, beside sparse weights.
+        places: int32, delay · width + postsynaptic neuron, beside sparse weights.
         fan_out: int64, synapses of each presynaptic neuron.
         rows: int64 [inputs, batch · steps + 1], where each row's active lines begin.
+        holds: int64 [inputs], whether all payloads are 1.
         active: int32, active lines; behind them, from `room` on, a place for every neuron.
-        payload: int32, beside `active`, 1 for neurons.
+        payload: int32, beside `active`, of inputs whose payloads are not all 1.
+        room: where the inputs' lists end.
         batch: samples.
         steps: time steps.
-        u: int32 [batch, neurons]; v likewise, and lines [batch, registers], changed in place.
+        memory: int32, [batch, width], changed in place: u, v and registers; then room for the
+            input of all neurons, and for the registers of a connection.
+        width: state of a sample.
         begun: int64 [batch], steps since the network's start.
-        records: int32, written.
-        counters: int64 [batch, populations, 4], added to.
-        events: int64 [batch], added to.
+        records: int32, written where something is recorded; spikes among zeros.
+        counters: int64 [batch, populations, COUNTERS], added to.
+        events: int64 [batch], written.
     """
-    neurons, inputs, count = keep_u.size, rows.shape[0], populations.shape[0]
-    arriving, flags = np.zeros(neurons, np.int32), np.zeros(neurons, np.uint8)
-    sums = np.zeros(lines.shape[1], np.int32)
-    begins, ends = np.zeros(inputs + count, np.int64), np.zeros(inputs + count, np.int64)
+    lists = np.zeros((rows.shape[0] + populations.shape[0], 2), np.int64)
+    _step_samples(
+        *(pointer_to(connections), connections.shape[0], pointer_to(populations)),
+        *(populations.shape[0], pointer_to(parameters), parameters.shape[1]),
+        *(pointer_to(integers), pointer_to(weights), pointer_to(starts), pointer_to(places)),
+        *(pointer_to(fan_out), pointer_to(rows), rows.shape[0], rows.shape[1], pointer_to(holds)),
+        *(pointer_to(active), pointer_to(payload), room, batch, steps, pointer_to(memory), width),
+        *(pointer_to(begun), pointer_to(records), pointer_to(counters), pointer_to(events)),
+        pointer_to(lists),
+    )
+    lists[0, 0] = 0  # the pointer does not keep it alive
+
+
+@compiled
+def _step_samples(
+    connections: Any, links: int, populations: Any, count: int, parameters: Any, neurons: int,
+    integers: Any, weights: Any, starts: Any, places: Any, fan_out: Any, rows: Any, inputs: int,
+    rows_width: int, holds: Any, active: Any, payload: Any, room: int, batch: int, steps: int,
+    memory: Any, width: int, begun: Any, records: Any, counters: Any, events: Any, lists: Any,
+) -> None:  # fmt: skip
+    arriving = behind(memory, batch * width)
+    sums = behind(arriving, neurons)
     for sample in range(batch):
-        currents, membranes, registers = u[sample], v[sample], lines[sample]
+        u = behind(memory, sample * width)
+        v, lines = behind(u, neurons), behind(u, 2 * neurons)
+        counted = behind(counters, sample * count * COUNTERS)
+        total = 0
         for step in range(steps):
             row = sample * steps + step
             for source in range(inputs):
-                begins[source], ends[source] = rows[source, row], rows[source, row + 1]
-            _collect(connections, registers, arriving, step)
+                lists[2 * source] = rows[source * rows_width + row]
+                lists[2 * source + 1] = rows[source * rows_width + row + 1]
+            for c in range(links):
+                _collect(behind(connections, c * CONNECTION_COLUMNS), lines, arriving, step)
             for p in range(count):
-                interval = populations[p, INTERVAL]
-                if interval and (begun[sample] + step + 1) % interval == populations[p, OFFSET]:
-                    _reset(currents, membranes, populations[p, FIRST], populations[p, SIZE])
-            if _update_currents(arriving, currents, keep_u, flags):
-                _count(populations, flags, _REACHED, counters, sample, INPUT_REACHED)
-                _count(populations, flags, _LEFT, counters, sample, CURRENT_LEFT)
-            if _update_membranes(currents, membranes, keep_v, bias, flags):
-                _count(populations, flags, _CLIPPED, counters, sample, MEMBRANE_CLIPPED)
-            _fire(membranes, threshold, flags)
-            for p in range(count):
-                first, size = populations[p, FIRST], populations[p, SIZE]
-                begins[inputs + p] = room + first
-                ends[inputs + p] = _list(flags, first, size, active, room + first)
-                counters[sample, p, SPIKED] += ends[inputs + p] - begins[inputs + p]
-                _record(populations, p, row, flags, currents, membranes, records)
-            for c in range(connections.shape[0]):
-                source = connections[c, SOURCE]
-                if begins[source] < ends[source]:
-                    events[sample] += _deliver(
-                        connections, c, active, payload, begins[source], ends[source], step,
-                        weights, starts, places, fan_out, registers, sums,
-                    )  # fmt: skip
-
-
-# Unsigned indices are never counted from the end, so loops over them become vectors; so do they
-# only over a few arrays. Slices would be counted by reference in every step.
+                one = behind(populations, p * POPULATION_COLUMNS)
+                interval, at = one[INTERVAL], room + one[FIRST]
+                if interval and (begun[sample] + step + 1) % interval == one[OFFSET]:
+                    clear(u, one[FIRST], one[SIZE])
+                    clear(v, one[FIRST], one[SIZE])
+                end = step_neurons(one[FIRST], one[SIZE], one[KEEPS], u, v, arriving, parameters,
+                                   neurons, active, at, behind(counted, p * COUNTERS))  # fmt: skip
+                lists[2 * (inputs + p)], lists[2 * (inputs + p) + 1] = at, end
+                _record(one, row, active, at, end, u, v, records)
+            for c in range(links):
+                one = behind(connections, c * CONNECTION_COLUMNS)
+                source = one[SOURCE]
+                begin, end = lists[2 * source], lists[2 * source + 1]
+                if begin < end:
+                    ones = source >= inputs or holds[source] == ONES
+                    at_once = one[SLOTS] == 1 and step + 1 < steps
+                    to = behind(arriving, one[TARGET]) if at_once else behind(lines, one[LINE])
+                    total += _deliver(one, to, step, active, payload, ones, begin, end, integers,
+                                      weights, starts, places, fan_out, sums)  # fmt: skip
+        events[sample] = total
 
 
 @inlined
-def _collect(connections: Any, lines: Any, arriving: Any, step: int) -> None:
-    """Add the registers that are due to their neurons' input, and empty them."""
-    arriving[:] = 0
-    for c in range(connections.shape[0]):
-        n_post = connections[c, N_POST]
-        first = np.uint64(connections[c, TARGET])
-        due = np.uint64(connections[c, LINE] + step % connections[c, SLOTS] * n_post)
-        for n in range(np.uint64(n_post)):
-            arriving[first + n] += lines[due + n]
-        for n in range(np.uint64(n_post)):
-            lines[due + n] = 0
+def _collect(one: Any, lines: Any, arriving: Any, step: int) -> None:
+    """Add the registers of a connection that are due to its neurons' input, and empty them.
+
+    Registers that are due a step later are not written but before the last step: what they would
+    hold is added to the input at once.
+    """
+    if one[SLOTS] == 1 and step > 0:
+        return
+    to, due = one[TARGET], one[LINE] + step % one[SLOTS] * one[WIDTH]
+    for n in range(0, one[WIDTH], lanes(lines)):
+        store(arriving, to + n, load(arriving, to + n) + load(lines, due + n))
+    clear(lines, due, one[WIDTH])
 
 
 @inlined
-def _reset(u: Any, v: Any, first: int, size: int) -> None:
-    for n in range(first, first + size):
-        u[n] = v[n] = 0
-
-
-@inlined
-def _count(
-    populations: Any, flags: Any, flag: int, counters: Any, sample: int, counter: int
+def _record(
+    one: Any, row: int, active: Any, begin: int, end: int, u: Any, v: Any, records: Any
 ) -> None:
-    """Count a flag in every population."""
-    for p in range(populations.shape[0]):
-        first = populations[p, FIRST]
-        for n in range(first, first + populations[p, SIZE]):
-            counters[sample, p, counter] += (flags[n] & flag) != 0
-
-
-@inlined
-def _decayed(value: Any, keep: Any) -> Any:
-    """Return value · keep / 4096, toward zero, in 32 bits.
-
-    |value| = 4096·high + low, and high · keep is whole, so only low · keep is cut.
-    """
-    size = np.uint32(value) if value >= 0 else np.uint32(np.uint32(0) - np.uint32(value))
-    high, low = size >> np.uint32(12), size & np.uint32(4095)
-    left = np.uint32(np.uint32(high * keep) + (np.uint32(low * keep) >> np.uint32(12)))
-    return np.int32(left) if value >= 0 else np.int32(np.uint32(0) - left)
-
-
-@inlined
-def _update_currents(arriving: Any, u: Any, keep: Any, flags: Any) -> Any:
-    """Let u decay, take its input and wrap; int32 wraps by itself as Lava's does.
-
-    Returns all flags together: input that reached its limit, current that left its range.
-    """
-    turn, together = np.int32(2 * _STATE_LIMIT), np.uint8(0)
-    for n in range(arriving.size):
-        a = arriving[n]
-        reached = (a >= _INPUT_LIMIT) | (a <= -_INPUT_LIMIT)
-        new = np.int32(_decayed(u[n], keep[n]) + np.int32(a << np.int32(6)))
-        above, below = new > _STATE_LIMIT, new <= -_STATE_LIMIT
-        flag = np.uint8(np.uint8(reached) * _REACHED | np.uint8(above | below) * _LEFT)
-        u[n] = np.int32(new - turn) if above else np.int32(new + turn) if below else new
-        flags[n] = flag
-        together |= flag
-    return together
-
-
-@inlined
-def _update_membranes(u: Any, v: Any, keep: Any, bias: Any, flags: Any) -> Any:
-    """Let v decay, take u and bias, and clip it; return whether any was clipped."""
-    low, high, together = np.int32(1 - _STATE_LIMIT), np.int32(_STATE_LIMIT - 1), np.uint8(0)
-    for n in range(u.size):
-        raised = np.int32(np.int32(_decayed(v[n], keep[n]) + u[n]) + bias[n])
-        kept = low if raised < low else high if raised > high else raised
-        flag = np.uint8(np.uint8(kept != raised) * _CLIPPED)
-        v[n] = kept
-        flags[n] = flag
-        together |= flag
-    return together
-
-
-@inlined
-def _fire(v: Any, threshold: Any, fired: Any) -> None:
-    """Note which neurons spike, and reset them."""
-    for n in range(v.size):
-        spike = v[n] > threshold[n]
-        fired[n] = spike
-        v[n] = np.int32(0) if spike else v[n]
-
-
-@inlined
-def _list(fired: Any, first: int, size: int, active: Any, at: int) -> int:
-    """List from `at` on which neurons of a population spiked; return where they end."""
-    for n in range(size):
-        if fired[first + n]:
-            active[at] = n
-            at += 1
-    return at
-
-
-@inlined
-def _record(populations: Any, p: int, row: int, fired: Any, u: Any, v: Any, records: Any) -> None:
-    first, size = populations[p, FIRST], populations[p, SIZE]
-    for n in range(size):
-        if populations[p, SPIKES_AT] >= 0:
-            records[populations[p, SPIKES_AT] + row * size + n] = fired[first + n]
-        if populations[p, V_AT] >= 0:
-            records[populations[p, V_AT] + row * size + n] = v[first + n]
-        if populations[p, I_AT] >= 0:
-            records[populations[p, I_AT] + row * size + n] = u[first + n]
+    first, size = one[FIRST], one[SIZE]
+    if one[SPIKES_AT] >= 0:
+        for n in range(begin, end):
+            records[one[SPIKES_AT] + row * size + active[n]] = 1
+    if one[V_AT] >= 0:
+        for n in range(size):
+            records[one[V_AT] + row * size + n] = v[first + n]
+    if one[I_AT] >= 0:
+        for n in range(size):
+            records[one[I_AT] + row * size + n] = u[first + n]
 
 
 @inlined
 def _deliver(
-    connections: Any, c: int, active: Any, payload: Any, begin: int, end: int, step: int,
-    weights: Any, starts: Any, places: Any, fan_out: Any, lines: Any, sums: Any,
-) -> int:  # fmt: skip
+    one: Any, to: Any, step: int, active: Any, payload: Any, ones: bool, begin: int, end: int,
+    integers: Any, weights: Any, starts: Any, places: Any, fan_out: Any, sums: Any,
+) -> Any:  # fmt: skip
     """Add what the active neurons send to the registers; return the synapses that carried it."""
-    line, n_post, slots = connections[c, LINE], connections[c, N_POST], connections[c, SLOTS]
-    if not connections[c, RIGHT]:
-        # Without a shift, sums go where they belong at once.
-        if connections[c, START] < 0:
-            _add_rows(lines, line, n_post, weights, connections[c, WEIGHT], active, payload,
-                      begin, end)  # fmt: skip
-        else:
-            _add_lists(lines, connections, c, (step + 1) % slots * n_post, active, payload, begin,
-                       end, weights, starts, places)  # fmt: skip
+    if one[START] < 0 and not one[RIGHT]:
+        return _add_rows(one, to, active, payload, ones, begin, end, integers, fan_out)
+    if one[RIGHT]:
+        _add_shifted(one, to, step, active, payload, ones, begin, end, integers, weights, starts,
+                     places, fan_out, sums)  # fmt: skip
     else:
-        _add_shifted(connections, c, step, active, payload, begin, end, weights, starts, places,
-                     lines, sums)  # fmt: skip
+        turn = (step + 1) % one[SLOTS] * one[WIDTH]
+        _add_lists(one, to, turn, active, payload, ones, begin, end, weights, starts, places)
     carried = 0
     for k in range(begin, end):
-        carried += fan_out[connections[c, FAN_OUT] + active[k]]
+        carried += fan_out[one[FAN_OUT] + active[k]]
     return carried
 
 
-@inlined
+@compiled
 def _add_shifted(
-    connections: Any, c: int, step: int, active: Any, payload: Any, begin: int, end: int,
-    weights: Any, starts: Any, places: Any, lines: Any, sums: Any,
+    one: Any, to: Any, step: int, active: Any, payload: Any, ones: bool, begin: int, end: int,
+    integers: Any, weights: Any, starts: Any, places: Any, fan_out: Any, sums: Any,
 ) -> None:  # fmt: skip
     """Sum for every delay, shift to the right, then add to the registers."""
-    line, n_post, slots = connections[c, LINE], connections[c, N_POST], connections[c, SLOTS]
-    for n in range(slots * n_post):
-        sums[line + n] = 0
-    for k in range(begin, end):
-        if connections[c, START] < 0:
-            row = connections[c, WEIGHT] + active[k] * n_post
-            for n in range(n_post):
-                sums[line + n] += np.int32(np.int32(weights[row + n]) * payload[k])
-        else:
-            start = connections[c, START] + active[k]
-            for s in range(starts[start], starts[start + 1]):
-                sums[line + places[s]] += np.int32(np.int32(weights[s]) * payload[k])
+    width, slots = one[WIDTH], one[SLOTS]
+    clear(sums, 0, slots * width)
+    if one[START] < 0:
+        _add_rows(one, sums, active, payload, ones, begin, end, integers, fan_out)
+    else:
+        _add_lists(one, sums, 0, active, payload, ones, begin, end, weights, starts, places)
+    right = splat(sums, one[RIGHT])
     for delay in range(slots):
-        ring = line + (step + 1 + delay) % slots * n_post
-        for n in range(n_post):
-            lines[ring + n] += sums[line + delay * n_post + n] >> connections[c, RIGHT]
+        slot = (step + 1 + delay) % slots * width
+        for n in range(0, width, lanes(sums)):
+            sent = load(sums, delay * width + n) >> right
+            store(to, slot + n, load(to, slot + n) + sent)
 
 
 @inlined
 def _add_lists(
-    lines: Any, connections: Any, c: int, turn: int, active: Any, payload: Any, begin: int,
-    end: int, weights: Any, starts: Any, places: Any,
+    one: Any, to: Any, turn: int, active: Any, payload: Any, ones: bool, begin: int, end: int,
+    weights: Any, starts: Any, places: Any,
 ) -> None:  # fmt: skip
     """Add sparse weights times payloads into a ring that is turned by `turn` registers."""
-    line, size = connections[c, LINE], connections[c, SLOTS] * connections[c, N_POST]
+    size = one[SLOTS] * one[WIDTH]
     for k in range(begin, end):
-        start = connections[c, START] + active[k]
+        start = one[START] + active[k]
+        times = np.int32(1) if ones else payload[k]
         for s in range(starts[start], starts[start + 1]):
             place = places[s] + turn
             place -= size * (place >= size)
-            lines[line + place] += np.int32(np.int32(weights[s]) * payload[k])
+            to[place] += np.int32(np.int32(weights[s]) * times)
 
 
 @inlined
 def _add_rows(
-    into: Any, line: int, n_post: int, weights: Any, weight: int, active: Any, payload: Any,
-    begin: int, end: int,
-) -> None:  # fmt: skip
-    """Add dense rows, four plain ones at a time: sums are read and written once for them."""
-    to, size = np.uint64(line), np.uint64(n_post)
-    k = begin
-    while k < end:
-        one = np.uint64(weight + active[k] * n_post)
-        if k + 4 <= end and payload[k] | payload[k + 1] | payload[k + 2] | payload[k + 3] == 1:
-            two = np.uint64(weight + active[k + 1] * n_post)
-            three = np.uint64(weight + active[k + 2] * n_post)
-            four = np.uint64(weight + active[k + 3] * n_post)
-            for n in range(size):
-                into[to + n] += np.int32(
-                    np.int32(weights[one + n]) + np.int32(weights[two + n])
-                    + np.int32(weights[three + n]) + np.int32(weights[four + n])
-                )  # fmt: skip
-            k += 4
-        else:
-            times = payload[k]
-            for n in range(size):
-                into[to + n] += np.int32(np.int32(weights[one + n]) * times)
-            k += 1
+    one: Any, to: Any, active: Any, payload: Any, ones: bool, begin: int, end: int, integers: Any,
+    fan_out: Any,
+) -> Any:  # fmt: skip
+    """Add dense rows times payloads; return the synapses that carried them."""
+    first, stride, number = one[WEIGHT], one[WIDTH], end - begin
+    scale, bias, fan = np.int32(one[SCALE]), one[ROW_BIAS], one[FAN_OUT]
+    if ones:
+        return sum_blocks(to, 0, integers, first, stride, one[ROW_SUMS], active, payload, begin,
+                          number, scale, bias, 1, fan_out, fan)  # fmt: skip
+    carried = 0
+    for column in range(0, stride, BLOCK):
+        carried = _weigh_64(to, column, integers, first + column, stride, active, payload, begin,
+                            number, scale, bias, 1, fan_out, fan)  # fmt: skip
+    return carried

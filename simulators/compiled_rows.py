@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from simulators.compiled_vectors import (
     VECTOR_BYTES,
     fetch_line,
-    float_type,
     lanes_of,
+    number_type,
     spread,
     written_out,
 )
@@ -23,19 +23,19 @@ BLOCK = 64
 """Columns of small integers that lie together; see `interleaved`."""
 
 BIAS_OF_BYTES = 128
-"""What is added to an integer, so that no byte has a sign."""
+"""What is added to an integer of −128 to 127, so that no byte has a sign."""
 
 _I16, _I32, _I64 = (ir.IntType(bits) for bits in (16, 32, 64))
 
 
-def interleaved(whole: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return rows of integers of −128 to 127, in whole blocks, as the sums read them.
+def interleaved(whole: NDArray[Any], bias: int = BIAS_OF_BYTES) -> NDArray[np.uint8]:
+    """Return rows of integers, in whole blocks, as the sums read them.
 
-    Byte 2k of a block is column k, byte 2k + 1 column 32 + k, both with `BIAS_OF_BYTES`. As words
-    of 16 bits, rows add up without being widened: the sum of the words' upper bytes is that of the
-    one half, and what the sum of the words holds besides is that of the other.
+    Byte 2k of a block is column k, byte 2k + 1 column 32 + k, both with the bias that makes them 0
+    to 255. As words of 16 bits, rows add up without being widened: the sum of the words' upper
+    bytes is that of the one half, and what the sum of the words holds besides is that of the other.
     """
-    blocks = (whole.astype(np.int16) + BIAS_OF_BYTES).astype(np.uint8).reshape(-1, 2, BLOCK // 2)
+    blocks = (whole.astype(np.int16) + bias).astype(np.uint8).reshape(-1, 2, BLOCK // 2)
     return np.ascontiguousarray(blocks.transpose(0, 2, 1)).reshape(whole.shape)
 
 
@@ -48,7 +48,7 @@ def make_row_sum(width: int, *, weighted: bool) -> Any:
         rows, first, stride: a pointer to the weights, the offset of the columns in the first row,
             and what lies between two rows;
         active, value, begin, count: the active neurons and their activity;
-        scale: what an integer counts, a power of two;
+        scale: what an integer counts, a power of two, and bias: what its byte has besides;
         adds: whether to add the sum to what `out` holds;
         fan_out, fan_at: a pointer and the offset of how many synapses each presynaptic neuron has.
 
@@ -62,24 +62,24 @@ def make_row_sum(width: int, *, weighted: bool) -> Any:
     @written_out
     def row_sum(
         _typing: Any, out: Any, at: Any, rows: Any, first: Any, stride: Any,
-        active: Any, value: Any, begin: Any, count: Any, scale: Any, adds: Any,
+        active: Any, value: Any, begin: Any, count: Any, scale: Any, bias: Any, adds: Any,
         fan_out: Any, fan_at: Any,
     ) -> Any:  # fmt: skip
         size = types.intp
         signature = types.int64(
-            *(out, size, rows, size, size, active, value, size, size, out.dtype, size),
+            *(out, size, rows, size, size, active, value, size, size, out.dtype, size, size),
             *(fan_out, size),
         )
 
         def build(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-            loop = _Loop(builder, out, rows, width, weighted)
+            loop = _Loop(builder, out, rows, width, weighted, args[10])
             return loop.build(
                 builder.gep(args[0], [args[1]]),
                 builder.gep(args[2], [args[3]]),
                 builder.gep(args[5], [args[7]]),
                 builder.gep(args[6], [args[7]]),
-                *(args[4], args[8], args[9], args[10]),
-                builder.gep(args[11], [args[12]]),
+                *(args[4], args[8], args[9], args[11]),
+                builder.gep(args[12], [args[13]]),
             )
 
         return signature, build
@@ -90,14 +90,20 @@ def make_row_sum(width: int, *, weighted: bool) -> Any:
 class _Loop:
     """Builds the loop over the active rows, with registers for every part of the sum."""
 
-    def __init__(self, builder: Any, out: Any, rows: Any, width: int, weighted: bool) -> None:
+    def __init__(
+        self, builder: Any, out: Any, rows: Any, width: int, weighted: bool, bias: Any
+    ) -> None:
         self.builder = builder
         self.weighted = weighted
+        self.bias = builder.trunc(bias, _I16)
+        self.floats = isinstance(out.dtype, types.Float)
+        self.plus = builder.fadd if self.floats else builder.add
+        self.times = builder.fmul if self.floats else builder.mul
         self.integers = rows.dtype != out.dtype
         self.sums_integers = self.integers and not weighted
         self.lanes = BLOCK // 2 if self.integers else min(lanes_of(out.dtype), width)
         self.parts = width // self.lanes
-        self.result = ir.VectorType(float_type(out.dtype), self.lanes)
+        self.result = ir.VectorType(number_type(out.dtype), self.lanes)
         self.words = ir.VectorType(_I16, self.lanes)
         self.sum = self.words if self.sums_integers else self.result
         self.out_align = out.dtype.bitwidth // 8
@@ -187,13 +193,13 @@ class _Loop:
         if self.integers:
             parts = self._scaled(self._halves(parts, _I64(1)), scale)
         if factor is not None:
-            parts = [builder.fmul(part, factor) for part in parts]
-        return [builder.fadd(total, part) for total, part in zip(sums, parts, strict=True)]
+            parts = [self.times(part, factor) for part in parts]
+        return [self.plus(total, part) for total, part in zip(sums, parts, strict=True)]
 
     def _halves(self, sums: list[Any], count: Any) -> list[Any]:
         """Return what the columns of so many rows add up to, from sums of words and of bytes."""
         builder = self.builder
-        biases = builder.mul(builder.trunc(count, _I16), _I16(BIAS_OF_BYTES))
+        biases = builder.mul(builder.trunc(count, _I16), self.bias)
         bias = spread(builder, biases, self.words)
         halves = []
         for words, upper in zip(sums[::2], sums[1::2], strict=True):
@@ -202,13 +208,13 @@ class _Loop:
         return halves
 
     def _scaled(self, whole: list[Any], scale: Any) -> list[Any]:
-        """Return integers as floats, times what one counts."""
+        """Return integers as numbers of the sum, times what one counts."""
         builder, wide = self.builder, ir.VectorType(_I32, self.lanes)
         factor = spread(builder, scale, self.result)
-        return [
-            builder.fmul(builder.sitofp(builder.sext(part, wide), self.result), factor)
-            for part in whole
-        ]
+        numbers = [builder.sext(part, wide) for part in whole]
+        if self.floats:
+            numbers = [builder.sitofp(part, self.result) for part in numbers]
+        return [self.times(part, factor) for part in numbers]
 
     def _results(self, finals: list[Any], count: Any, scale: Any) -> list[Any]:
         return self._scaled(self._halves(finals, count), scale) if self.sums_integers else finals
@@ -221,7 +227,7 @@ class _Loop:
                 for n, result in enumerate(results):
                     held = builder.load(self._place(out, n), align=self.out_align)
                     builder.store(
-                        builder.fadd(held, result), self._place(out, n), align=self.out_align
+                        self.plus(held, result), self._place(out, n), align=self.out_align
                     )
             with replace:
                 for n, result in enumerate(results):

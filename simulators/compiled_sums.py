@@ -65,8 +65,8 @@ def weights(
     else:
         for column in range(0, op[STRIDE], BLOCK):
             events = _weigh_64(memory, at + column, integers, op[WEIGHT] + column, op[STRIDE],
-                               active, value, begin, number, coefficients[op[SCALING]], adds,
-                               fan_out, op[FAN_OUT])  # fmt: skip
+                               active, value, begin, number, coefficients[op[SCALING]],
+                               BIAS_OF_BYTES, adds, fan_out, op[FAN_OUT])  # fmt: skip
     if op[BIAS] >= 0:
         bias = op[BIAS]
         for j in range(0, op[SIZE], lanes(memory)):
@@ -95,24 +95,24 @@ def _sum_rows(
     if held == ONES:
         while column + 128 <= stride:
             events = _sum_128(memory, at + column, rows, first + column, stride,
-                     active, value, begin, number, 1, adds, fan_out, fan)  # fmt: skip
+                     active, value, begin, number, 1, 0, adds, fan_out, fan)  # fmt: skip
             column += 128
         if column + 64 <= stride:
             events = _sum_64(memory, at + column, rows, first + column, stride,
-                    active, value, begin, number, 1, adds, fan_out, fan)  # fmt: skip
+                    active, value, begin, number, 1, 0, adds, fan_out, fan)  # fmt: skip
             column += 64
         while column < stride:
             events = _sum_16(memory, at + column, rows, first + column, stride,
-                    active, value, begin, number, 1, adds, fan_out, fan)  # fmt: skip
+                    active, value, begin, number, 1, 0, adds, fan_out, fan)  # fmt: skip
             column += 16
         return events
     while column + 128 <= stride:
         events = _weigh_128(memory, at + column, rows, first + column, stride,
-                   active, value, begin, number, 1, adds, fan_out, fan)  # fmt: skip
+                   active, value, begin, number, 1, 0, adds, fan_out, fan)  # fmt: skip
         column += 128
     while column < stride:
         events = _weigh_16(memory, at + column, rows, first + column, stride,
-                  active, value, begin, number, 1, adds, fan_out, fan)  # fmt: skip
+                  active, value, begin, number, 1, 0, adds, fan_out, fan)  # fmt: skip
         column += 16
     return events
 
@@ -123,32 +123,41 @@ def _sum_integers(
     active: Any, value: Any, begin: int, number: int, adds: int,
 ) -> int:  # fmt: skip
     """Sum as many rows at a time as int16 can hold; what they add up to is exact in a float."""
-    first, stride, most = op[WEIGHT], op[STRIDE], op[ROW_SUMS]
-    scale = coefficients[op[SCALING]]
+    most, fan = op[ROW_SUMS], op[FAN_OUT]
     # A sum in several parts may not be mixed with what the output holds.
     apart = adds and number > most
-    to = op[SCRATCH] if apart else op[OUT]
-    more = 0 if apart else adds
-    end, fan = begin + number, op[FAN_OUT]
+    to, more = (op[SCRATCH], 0) if apart else (op[OUT], adds)
+    events = sum_blocks(memory, to, integers, op[WEIGHT], op[STRIDE], most, active, value, begin,
+                        number, coefficients[op[SCALING]], BIAS_OF_BYTES, more, fan_out,
+                        fan)  # fmt: skip
+    if apart:
+        add(memory, op[OUT], to, op[SIZE])
+    return int(events)
+
+
+@inlined
+def sum_blocks(
+    memory: Any, to: int, integers: Any, first: int, stride: int, most: int, active: Any,
+    value: Any, begin: int, number: int, scale: Any, bias: int, adds: int, fan_out: Any, fan: int,
+) -> int:  # fmt: skip
+    """Sum rows of blocks of integers, `most` rows at a time; else as `make_row_sum` says."""
+    end = begin + number
     events, counted = 0, 0
     while True:
         some = min(end - begin, most)
         column = 0
         while column + 128 <= stride:
             counted = _sum_128(memory, to + column, integers, first + column, stride,
-                     active, value, begin, some, scale, more, fan_out, fan)  # fmt: skip
+                     active, value, begin, some, scale, bias, adds, fan_out, fan)  # fmt: skip
             column += 128
         if column < stride:
             counted = _sum_64(memory, to + column, integers, first + column, stride,
-                    active, value, begin, some, scale, more, fan_out, fan)  # fmt: skip
+                    active, value, begin, some, scale, bias, adds, fan_out, fan)  # fmt: skip
         events += counted
         begin += some
-        more = 1
+        adds = 1
         if begin >= end:
-            break
-    if apart:
-        add(memory, op[OUT], to, op[SIZE])
-    return events
+            return events
 
 
 @compiled

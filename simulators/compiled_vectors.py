@@ -2,8 +2,8 @@
 
 Written as loops, the updates of neurons and the sums of weight rows reach a third of what the
 machine can do: the compiler has to assume that arrays overlap, and keeps sums in memory. Here a
-`Vector` holds 16 float32 or 8 float64 in a register. LLVM splits it where registers are narrower.
-No operation carries fast-math flags, so each lane rounds as NumPy does.
+`Vector` holds 16 float32 or int32, or 8 float64, in a register. LLVM splits it where registers are
+narrower. No operation carries fast-math flags, so each lane rounds as NumPy does; integers wrap.
 
 Offsets and counts are elements; nothing is checked against the bounds of an array. Arrays become
 pointers where a kernel begins.
@@ -28,9 +28,9 @@ def written_out(function: Callable[..., Any]) -> Any:
 
 
 class Vector(types.Type):
-    """Numba type of a vector of floats; `Mask` is what comparing two of them gives."""
+    """Numba type of a vector of numbers; `Mask` is what comparing two of them gives."""
 
-    def __init__(self, dtype: types.Float) -> None:
+    def __init__(self, dtype: types.Number) -> None:
         self.dtype = dtype
         self.lanes = lanes_of(dtype)
         super().__init__(name=f"Vector({dtype})")
@@ -47,7 +47,7 @@ class Mask(types.Type):
 @register_model(Vector)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Vector) -> None:
-        super().__init__(manager, kind, ir.VectorType(float_type(kind.dtype), kind.lanes))
+        super().__init__(manager, kind, ir.VectorType(number_type(kind.dtype), kind.lanes))
 
 
 @register_model(Mask)
@@ -56,14 +56,16 @@ class _MaskModel(models.PrimitiveModel):
         super().__init__(manager, kind, ir.VectorType(_I1, kind.lanes))
 
 
-def lanes_of(dtype: types.Float) -> int:
+def lanes_of(dtype: Any) -> int:
     """Return how many numbers of a type a vector holds."""
     return int(VECTOR_BYTES * 8 // dtype.bitwidth)
 
 
-def float_type(dtype: types.Float) -> ir.Type:
-    """Return LLVM's type of a float."""
-    return ir.FloatType() if dtype.bitwidth == 32 else ir.DoubleType()
+def number_type(dtype: Any) -> ir.Type:
+    """Return LLVM's type of a float or of an integer."""
+    if isinstance(dtype, types.Float):
+        return ir.FloatType() if dtype == types.float32 else ir.DoubleType()
+    return ir.IntType(dtype.bitwidth)
 
 
 def _vector_pointer(builder: Any, place: Sequence[Any], kind: ir.Type) -> Any:
@@ -171,35 +173,46 @@ def spread(builder: Any, value: Any, vector: ir.VectorType) -> Any:
     return builder.shuffle_vector(first, undefined, everywhere)
 
 
-def _arithmetic(operation: Callable[..., Any], instruction: str) -> None:
+def _typed(operation: Callable[..., Any], dtypes: type, result: Callable[[Vector], Any]) -> None:
+    """Let an operation take two vectors of the same numbers, of these types."""
+
     @type_callable(operation)
     def _type(_context: Any) -> Any:
-        return lambda one, other: one if isinstance(one, Vector) and one == other else None
+        def of_two(one: Any, other: Any) -> Any:
+            equal = isinstance(one, Vector) and one == other
+            return result(one) if equal and isinstance(one.dtype, dtypes) else None
+
+        return of_two
+
+
+def _arithmetic(operation: Callable[..., Any], dtypes: type, instruction: str) -> None:
+    _typed(operation, dtypes, lambda one: one)
 
     @lower_builtin(operation, Vector, Vector)
-    def _lower(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        return getattr(builder, instruction)(*args)
+    def _lower(_context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        floats = isinstance(signature.return_type.dtype, types.Float)
+        return getattr(builder, f"f{instruction}" if floats else instruction)(*args)
 
 
-for _operation, _instruction in (
-    (operator.add, "fadd"),
-    (operator.sub, "fsub"),
-    (operator.mul, "fmul"),
-    (operator.truediv, "fdiv"),
+for _operation, _dtypes, _instruction in (
+    (operator.add, types.Number, "add"),
+    (operator.sub, types.Number, "sub"),
+    (operator.mul, types.Number, "mul"),
+    (operator.truediv, types.Float, "div"),
+    (operator.and_, types.Integer, "and_"),
+    (operator.lshift, types.Integer, "shl"),
+    (operator.rshift, types.Integer, "ashr"),
 ):
-    _arithmetic(_operation, _instruction)
+    _arithmetic(_operation, _dtypes, _instruction)
 
 
 def _comparison(operation: Callable[..., Any], sign: str) -> None:
-    @type_callable(operation)
-    def _type(_context: Any) -> Any:
-        def result(one: Any, other: Any) -> Any:
-            return Mask(one.lanes) if isinstance(one, Vector) and one == other else None
-
-        return result
+    _typed(operation, types.Number, lambda one: Mask(one.lanes))
 
     @lower_builtin(operation, Vector, Vector)
-    def _lower(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+    def _lower(_context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if isinstance(signature.args[0].dtype, types.Integer):
+            return builder.icmp_signed(sign, *args)
         compare = builder.fcmp_unordered if sign == "!=" else builder.fcmp_ordered
         return compare(sign, *args)
 
@@ -208,9 +221,20 @@ for _operation, _sign in (
     (operator.gt, ">"),
     (operator.ge, ">="),
     (operator.lt, "<"),
+    (operator.le, "<="),
     (operator.ne, "!="),
 ):
     _comparison(_operation, _sign)
+
+
+@type_callable(operator.or_)
+def _type_either(_context: Any) -> Any:
+    return lambda one, other: one if isinstance(one, Mask) and one == other else None
+
+
+@lower_builtin(operator.or_, Mask, Mask)
+def _lower_either(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+    return builder.or_(*args)
 
 
 @written_out

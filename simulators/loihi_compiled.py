@@ -1,6 +1,6 @@
 """The engine of Loihi's integers in machine code, with the readable engine's bits."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,18 +9,16 @@ from numpy.typing import NDArray
 
 from fusion.errors import InvalidInput
 from simulators.compiled_inputs import Given, given_inputs
-from simulators.compiled_layout import ONES
+from simulators.compiled_layout import ONES, aligned, padded
 from simulators.compiled_loading import load_kernels
-from simulators.compiled_loihi import (
+from simulators.compiled_loihi import COUNTERS, I_AT, SPIKES_AT, V_AT, step_samples
+from simulators.compiled_loihi_neurons import (
     CURRENT_LEFT,
-    I_AT,
     INPUT_REACHED,
     MEMBRANE_CLIPPED,
     SPIKED,
-    SPIKES_AT,
-    V_AT,
-    step_samples,
 )
+from simulators.compiled_memory import StateField
 from simulators.loihi import LoihiEngine
 from simulators.loihi_layout import Layout, lay_out
 from simulators.loihi_network import LifPopulation, LoihiNetwork
@@ -28,6 +26,10 @@ from simulators.trace import Counts, Raster, State, Trace, checked_state
 
 _QUANTITIES = {"spikes": SPIKES_AT, "v": V_AT, "i": I_AT}
 _REGISTERS = {"input": INPUT_REACHED, "i": CURRENT_LEFT, "v": MEMBRANE_CLIPPED}
+_FLOATS = np.dtype(np.float64)
+
+_REMEMBERED = 16
+"""Sizes of runs whose records are remembered."""
 
 
 class CompiledLoihiEngine(LoihiEngine):
@@ -43,11 +45,13 @@ class CompiledLoihiEngine(LoihiEngine):
         super().__init__(network)
         load_kernels()
         self._layout = lay_out(network)
-        self._initial = tuple(
-            _joined([getattr(one, name)[None] for one in network.populations], 1)
-            for name in ("u", "v")
-        )
+        self._shapes = {one.name: one.shape for one in network.inputs}
         self._neurons = sum(one.size for one in network.populations)
+        self._resets = any(one.reset is not None for one in network.populations)
+        self._clipped = {
+            f"{name}.weights": one.clipped for name, one in self._synapses.items() if one.clipped
+        }
+        self._kept: dict[tuple[tuple[str, ...], int, int], _Records] = {}
 
     def run(
         self,
@@ -56,15 +60,14 @@ class CompiledLoihiEngine(LoihiEngine):
         record: Collection[str] = (),
     ) -> Trace:
         """Step the network over the inputs; see `LoihiEngine.run`."""
-        shapes = {one.name: one.shape for one in self.network.inputs}
-        given = given_inputs(shapes, inputs, np.dtype(np.float64), self._neurons)
-        largest = {name: self._checked(name, n, given) for n, name in enumerate(shapes)}
-        if any(
-            reach * largest.get(source, 1) >= limit for source, reach, limit in self._layout.reach
-        ):
+        given = given_inputs(self._shapes, inputs, _FLOATS, self._layout.neurons)
+        held = zip(self._shapes, given.holds.tolist(), strict=True)
+        graded = {name: n for n, (name, holds) in enumerate(held) if holds != ONES}
+        largest = {name: self._checked(name, n, given) for name, n in graded.items()}
+        limits = self._layout.payload_limits.items()
+        if any(largest.get(source, 1) > limit for source, limit in limits):
             return super().run(inputs, state, record)
-        memory = self._fresh_memory(given.batch) if state is None else self._memory(given, state)
-        return self._step(given, memory, _Records(self.network, self._recorded(record), given))
+        return self._step(given, _payloads(given, graded.values()), state, record)
 
     def _checked(self, name: str, number: int, given: Given) -> int:
         """Return the largest payload of an input.
@@ -74,9 +77,6 @@ class CompiledLoihiEngine(LoihiEngine):
         """
         rows = given.rows[number]
         values = given.value[rows[0] : rows[-1]]
-        if given.holds[number] == ONES:
-            values.fill(1)  # lists of spikes leave it out
-            return int(values.size > 0)
         limit = self.network.payload_limit(name)
         wrong = (values != np.floor(values)) | (values < 0) | (values > limit)
         if wrong.any():
@@ -89,77 +89,68 @@ class CompiledLoihiEngine(LoihiEngine):
             )  # fmt: skip
         return int(values.max(initial=0))
 
-    def _fresh_memory(self, batch: int) -> "_Memory":
-        """Return the memory before the first step."""
-        u, v = (np.repeat(one, batch, axis=0) for one in self._initial)
-        lines = np.zeros((batch, self._layout.registers), np.int32)
-        return _Memory(u, v, lines, np.zeros(batch, np.int64))
-
-    def _memory(self, given: Given, state: State) -> "_Memory":
-        """Return a state in the kernel's arrays.
-
-        Raises:
-            InvalidInput: naming the key that does not fit.
-        """
-        held = checked_state(state, self._fresh(given.batch))
-        return _Memory(
-            _joined([held[f"{one.name}.i"] for one in self.network.populations], given.batch),
-            _joined([held[f"{one.name}.v"] for one in self.network.populations], given.batch),
-            _joined(
-                [
-                    held[f"{one.name}.line"].reshape(given.batch, -1)
-                    for one in self.network.connections
-                ],
-                given.batch,
-            ),
-            held.get("step", np.zeros(given.batch, np.int64)),
-        )
-
-    def _step(self, given: Given, memory: "_Memory", records: "_Records") -> Trace:
-        layout, network = self._layout, self.network
-        given.value[given.end :] = 1
-        payload = given.value.astype(np.int32)
-        counters = np.zeros((given.batch, len(network.populations), 4), np.int64)
+    def _step(
+        self,
+        given: Given,
+        payload: NDArray[np.int32],
+        state: State | None,
+        record: Collection[str],
+    ) -> Trace:
+        layout, records = self._layout, self._records(record, given)
+        memory, held, begun = self._memory(given.batch, state)
+        kept = np.zeros(records.size, np.int32)
+        counters = np.zeros((given.batch, len(layout.populations), COUNTERS), np.int64)
         events = np.zeros(given.batch, np.int64)
         step_samples(
-            *(layout.connections, records.places(layout), layout.keep_u, layout.keep_v),
-            *(layout.bias, layout.threshold, layout.weights, layout.starts, layout.places),
-            *(layout.fan_out, given.rows, given.active, payload, given.end, given.batch),
-            *(given.steps, memory.u, memory.v, memory.lines, memory.begun, records.pool),
-            *(counters, events),
+            *(layout.connections, records.populations, layout.parameters, *layout.pools),
+            *(given.rows, given.holds, given.active, payload, given.end),
+            *(given.batch, given.steps, memory, layout.width, begun, kept, counters, events),
         )
-        spikes = {one.name: counters[:, n, SPIKED] for n, one in enumerate(network.populations)}
+        spikes = {
+            one.name: counters[:, n, SPIKED] for n, one in enumerate(self.network.populations)
+        }
         return Trace(
-            records.outputs(),
-            records.recorded(),
-            self._state(memory, given.steps),
+            records.outputs(kept),
+            records.recorded(kept),
+            _Held(layout.fields, held, given.steps, begun if self._resets else None),
             Counts(events, self._neurons * given.steps, spikes),
             self._overflows(counters),
         )
 
-    def _state(self, memory: "_Memory", steps: int) -> dict[str, NDArray[Any]]:
-        """Return the state after the last step, the registers to be read next first."""
-        state: dict[str, NDArray[Any]] = {}
-        at = 0
-        for population in self.network.populations:
-            end = at + population.size
-            state[f"{population.name}.i"] = memory.u[:, at:end]
-            state[f"{population.name}.v"] = memory.v[:, at:end]
-            at = end
-        for name, (begin, slots, n_post) in self._layout.lines.items():
-            ring = memory.lines[:, begin : begin + slots * n_post].reshape(-1, slots, n_post)
-            turned = steps % slots
-            state[f"{name}.line"] = np.roll(ring, -turned, axis=1) if turned else ring
-        if any(one.reset is not None for one in self.network.populations):
-            state["step"] = memory.begun + steps
-        return state
+    def _records(self, record: Collection[str], given: Given) -> "_Records":
+        """Return what a run keeps of every step; raises as `LoihiEngine.run`."""
+        key = tuple(record), given.batch, given.steps
+        kept = self._kept.get(key)
+        if kept is None:
+            if len(self._kept) >= _REMEMBERED:
+                self._kept.clear()
+            kept = _Records(self.network, self._recorded(record), key[1:], self._layout)
+            self._kept[key] = kept
+        return kept
+
+    def _memory(
+        self, batch: int, state: State | None
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
+        """Return the kernel's memory, the state in it [batch, width], and the steps before.
+
+        Raises:
+            InvalidInput: naming the key of the state that does not fit.
+        """
+        layout = self._layout
+        memory = aligned(batch * layout.width + layout.room, np.int32)
+        held = memory[: batch * layout.width].reshape(batch, layout.width)
+        if state is None:
+            held[:, : layout.initial.size] = layout.initial
+            return memory, held, np.zeros(batch, np.int64)
+        checked = checked_state(state, self._fresh(batch))
+        for key, place in layout.fields.items():
+            _view(held, place)[...] = checked[key]
+        return memory, held, checked.get("step", np.zeros(batch, np.int64))
 
     def _overflows(self, counters: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
-        found = {
-            f"{name}.weights": np.full(len(counters), one.clipped, np.int64)
-            for name, one in self._synapses.items()
-            if one.clipped
-        }
+        found = {key: np.full(len(counters), times) for key, times in self._clipped.items()}
+        if not counters[:, :, :SPIKED].any():
+            return found
         for number, population in enumerate(self.network.populations):
             for register, column in _REGISTERS.items():
                 times = counters[:, number, column]
@@ -168,75 +159,115 @@ class CompiledLoihiEngine(LoihiEngine):
         return found
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Memory:
-    """What the kernel changes: u and v [batch, neurons], registers, and steps that went before."""
+def _payloads(given: Given, graded: Collection[int]) -> NDArray[np.int32]:
+    """Return payloads beside the active lines, of the inputs where not all of them are 1."""
+    payload = np.zeros(given.end if graded else 0, np.int32)
+    for number in graded:
+        begin, end = given.rows[number, 0], given.rows[number, -1]
+        payload[begin:end] = given.value[begin:end]
+    return payload
 
-    u: NDArray[np.int32]
-    v: NDArray[np.int32]
-    lines: NDArray[np.int32]
-    begun: NDArray[np.int64]
+
+class _Held(Mapping[str, NDArray[Any]]):
+    """A run's state, of which an entry is copied when it is asked for: few runs are gone on from.
+
+    Args:
+        fields: state key → its place.
+        held: [batch, width], as the kernel left it.
+        steps: steps of the run.
+        begun: int64 [batch], steps before it; None where nothing depends on them.
+    """
+
+    def __init__(
+        self,
+        fields: Mapping[str, StateField],
+        held: NDArray[np.int32],
+        steps: int,
+        begun: NDArray[np.int64] | None,
+    ) -> None:
+        self._fields = fields
+        self._array = held
+        self._steps = steps
+        self._begun = begun
+
+    def __getitem__(self, key: str) -> NDArray[Any]:
+        if key == "step" and self._begun is not None:
+            return self._begun + self._steps
+        place = self._fields[key]
+        view = _view(self._array, place)
+        # The registers to be read next come first.
+        return view.copy() if place.depth is None else np.roll(view, -self._steps, axis=1)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._fields
+        if self._begun is not None:
+            yield "step"
+
+    def __len__(self) -> int:
+        return len(self._fields) + (self._begun is not None)
+
+
+def _view(held: NDArray[np.int32], place: StateField) -> NDArray[np.int32]:
+    values = held[:, place.at : place.at + place.width]
+    if place.depth is None:
+        return values[:, : place.size]
+    return values.reshape(len(held), place.depth, padded(place.size))[:, :, : place.size]
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a record begins in the pool, and how large a step of it is."""
+    """Where a record begins in the pool, and whose it is."""
 
     at: int
     population: LifPopulation
 
 
 class _Records:
-    """What a run keeps of every step."""
+    """What runs of a size keep of every step.
+
+    Attributes:
+        populations: the kernel's table of populations, with the places of their records.
+        size: elements of the pool of records.
+    """
 
     def __init__(
-        self, network: LoihiNetwork, recorded: Collection[LifPopulation], given: Given
+        self,
+        network: LoihiNetwork,
+        recorded: Collection[LifPopulation],
+        lead: tuple[int, int],
+        layout: Layout,
     ) -> None:
-        self._network = network
-        self._lead = given.batch, given.steps
+        self._outputs = network.outputs
+        self._lead = lead
         self._wanted = {f"{one.name}.{what}" for one in recorded for what in _QUANTITIES}
         read = {f"{one.source}.{one.reads}" for one in network.outputs}
         self._places: dict[str, _Place] = {}
-        end = 0
-        for one in network.populations:
-            for what in _QUANTITIES:
-                if f"{one.name}.{what}" in self._wanted | read:
-                    self._places[f"{one.name}.{what}"] = _Place(end, one)
-                    end += given.batch * given.steps * one.size
-        self.pool = np.empty(end, np.int32)
-
-    def places(self, layout: Layout) -> NDArray[np.int64]:
-        """Return the table of populations with the places of their records."""
-        table = layout.populations.copy()
-        for row, one in zip(table, self._network.populations, strict=True):
+        self.populations = layout.populations.copy()
+        self.size = 0
+        for row, one in zip(self.populations, network.populations, strict=True):
             for what, column in _QUANTITIES.items():
-                if f"{one.name}.{what}" in self._places:
-                    row[column] = self._places[f"{one.name}.{what}"].at
-        return table
+                if f"{one.name}.{what}" in self._wanted | read:
+                    self._places[f"{one.name}.{what}"] = _Place(self.size, one)
+                    row[column] = self.size
+                    self.size += lead[0] * lead[1] * one.size
 
-    def outputs(self) -> dict[str, NDArray[np.floating]]:
+    def outputs(self, pool: NDArray[np.int32]) -> dict[str, NDArray[np.floating]]:
         """Return output → [batch, steps, *shape]."""
         return {
-            one.name: (one.offset + one.scale * self._flat(f"{one.source}.{one.reads}")).reshape(
-                *self._lead, *one.shape
-            )
-            for one in self._network.outputs
+            one.name: one.offset
+            + one.scale * self._of(pool, f"{one.source}.{one.reads}", one.shape)
+            for one in self._outputs
         }
 
-    def recorded(self) -> dict[str, NDArray[np.int32]]:
+    def recorded(self, pool: NDArray[np.int32]) -> dict[str, NDArray[np.int32]]:
         """Return `POPULATION.quantity` → [batch, steps, *shape]."""
         return {
-            key: self._flat(key).reshape(*self._lead, *place.population.shape)
+            key: self._of(pool, key, place.population.shape)
             for key, place in self._places.items()
             if key in self._wanted
         }
 
-    def _flat(self, key: str) -> NDArray[np.int32]:
+    def _of(self, pool: NDArray[np.int32], key: str, shape: tuple[int, ...]) -> NDArray[np.int32]:
         place = self._places[key]
-        size = place.population.size
-        length = self._lead[0] * self._lead[1] * size
-        return self.pool[place.at : place.at + length].reshape(*self._lead, size)
-
-
-def _joined(parts: Collection[NDArray[np.int32]], batch: int) -> NDArray[np.int32]:
-    return np.concatenate([np.zeros((batch, 0), np.int32), *parts], axis=1)
+        length = self._lead[0] * self._lead[1] * place.population.size
+        return pool[place.at : place.at + length].reshape(*self._lead, *shape)

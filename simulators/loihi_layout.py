@@ -2,45 +2,31 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from simulators.compiled_loihi import FIRST, INTERVAL, OFFSET, SIZE
-from simulators.loihi_arithmetic import ALIGNMENT_BITS, DECAY_UNITY, Ints, bias_of
-from simulators.loihi_connections import Connection, Conv
+from simulators.compiled_layout import padded
+from simulators.compiled_loihi import (
+    CONNECTION_COLUMNS,
+    FIRST,
+    INTERVAL,
+    KEEPS,
+    LINE,
+    OFFSET,
+    POPULATION_COLUMNS,
+    SIZE,
+    SLOTS,
+    SOURCE,
+    TARGET,
+    WIDTH,
+)
+from simulators.compiled_loihi_neurons import BIAS, KEEP_U, KEEP_V, PARAMETERS, THRESHOLD
+from simulators.compiled_memory import StateField
+from simulators.loihi_arithmetic import ALIGNMENT_BITS, DECAY_UNITY, bias_of
 from simulators.loihi_network import LifPopulation, LoihiNetwork
-from simulators.loihi_synapses import CONV_BITS, stored_synapses
-
-_DENSE_SHARE = 4
-"""Rows are kept whole where at least one weight in so many is not 0: wide sums then beat lists."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Wired:
-    """One connection in the kernel's arrays.
-
-    Attributes:
-        weights: int16, dense rows or sparse weights, shifted left already.
-        starts: int64 [n_pre + 1], or empty for dense rows.
-        places: int32, beside sparse weights, else empty.
-        fan_out: int64 [n_pre].
-        reach: most that a register can receive in a step, from spikes of payload 1, shifted left.
-        limit: what `reach` times the payload has to stay below, so that no sum wraps.
-        slots: registers of a neuron.
-        n_post: postsynaptic neurons.
-        right: shift to the right.
-    """
-
-    weights: NDArray[np.int16]
-    starts: Ints
-    places: NDArray[np.int32]
-    fan_out: Ints
-    reach: int
-    limit: int
-    slots: int
-    n_post: int
-    right: int
+from simulators.loihi_wiring import Wiring
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,117 +34,105 @@ class Layout:
     """A network in the kernel's arrays; see `compiled_loihi.step_samples`.
 
     Attributes:
-        lines: connection → where its registers begin, slots and postsynaptic neurons.
-        registers: registers in all.
-        reach: connection → (source, reach, limit), as in `Wired`.
+        pools: dense rows, sparse weights, their starts and places, fan-outs.
+        fields: state key → its place in the memory of a sample.
+        initial: int32, u and v of a sample before the first step.
+        width: the memory of a sample.
+        room: what the kernel needs behind that of all samples.
+        neurons: places of neurons.
+        payload_limits: source → largest payload with which no sum can wrap.
     """
 
     connections: NDArray[np.int64]
     populations: NDArray[np.int64]
-    keep_u: NDArray[np.uint32]
-    keep_v: NDArray[np.uint32]
-    bias: NDArray[np.int32]
-    threshold: NDArray[np.int32]
-    weights: NDArray[np.int16]
-    starts: Ints
-    places: NDArray[np.int32]
-    fan_out: Ints
-    lines: Mapping[str, tuple[int, int, int]]
-    registers: int
-    reach: tuple[tuple[str, int, int], ...]
+    parameters: NDArray[np.int32]
+    pools: tuple[NDArray[Any], ...]
+    fields: Mapping[str, StateField]
+    initial: NDArray[np.int32]
+    width: int
+    room: int
+    neurons: int
+    payload_limits: Mapping[str, int]
 
 
 def lay_out(network: LoihiNetwork) -> Layout:
     """Return the network in the kernel's arrays."""
-    wired = [_wired(one) for one in network.connections]
+    firsts, neurons = _places([padded(one.size) for one in network.populations])
+    first_of = dict(zip([one.name for one in network.populations], firsts, strict=True))
     sources = [one.name for one in network.inputs] + [one.name for one in network.populations]
-    firsts = np.concatenate(([0], np.cumsum([one.size for one in network.populations])))
-    first_of = dict(zip([one.name for one in network.populations], firsts.tolist(), strict=False))
-    registers = _starts([one.slots * one.n_post for one in wired])
-    weights, starts = (
-        _starts([w.weights.size for w in wired]),
-        _starts([w.starts.size for w in wired]),
-    )
-    fan_outs = _starts([one.fan_out.size for one in wired])
-    table, lines = [], {}
-    for number, (connection, one) in enumerate(zip(network.connections, wired, strict=True)):
-        table.append(
-            (
-                sources.index(connection.source), first_of[connection.target], one.n_post,
-                one.slots, registers[number], weights[number],
-                starts[number] if one.starts.size else -1, fan_outs[number], one.right,
-            )
-        )  # fmt: skip
-        lines[connection.name] = (registers[number], one.slots, one.n_post)
+    table = np.zeros((len(network.connections), CONNECTION_COLUMNS), np.int64)
+    wiring = Wiring()
+    limits: dict[str, int] = {}
+    for row, connection in zip(table, network.connections, strict=True):
+        source = connection.source
+        row[SOURCE], row[TARGET] = sources.index(source), first_of[connection.target]
+        limit = wiring.add(connection, row)
+        limits[source] = min(limit, limits.get(source, limit))
+    rings = table[:, SLOTS] * table[:, WIDTH]
+    table[:, LINE], registers = _places(rings.tolist())
     return Layout(
-        np.array(table, np.int64).reshape(-1, 9),
-        _population_table(network.populations, firsts),
-        _joined([DECAY_UNITY - 1 - one.du for one in network.populations]).astype(np.uint32),
-        _joined([DECAY_UNITY - one.dv for one in network.populations]).astype(np.uint32),
-        _joined([bias_of(p.bias_mant, p.bias_exp) for p in network.populations]).astype(np.int32),
-        _joined([one.vth << ALIGNMENT_BITS for one in network.populations]).astype(np.int32),
-        np.concatenate([np.zeros(0, np.int16), *(one.weights for one in wired)]),
-        _joined([one.starts + at for one, at in zip(wired, weights, strict=False)]),
-        np.concatenate([np.zeros(0, np.int32), *(_beside(one) for one in wired)]),
-        _joined([one.fan_out for one in wired]),
-        lines,
-        registers[-1],
-        tuple(
-            (connection.source, one.reach, one.limit)
-            for connection, one in zip(network.connections, wired, strict=True)
-        ),
+        connections=table,
+        populations=_population_table(network.populations, firsts),
+        parameters=_parameters(network.populations, firsts, neurons),
+        pools=wiring.pools(),
+        fields=_fields(network, firsts, neurons, table),
+        initial=_initial(network.populations, firsts, neurons),
+        width=2 * neurons + registers,
+        room=neurons + int(rings.max(initial=0)),
+        neurons=neurons,
+        payload_limits=limits,
     )
 
 
-def _wired(connection: Connection) -> Wired:
-    n_post, n_pre = connection.sizes
-    pre, post, weight, delay = stored_synapses(connection)
-    exponent = 0 if isinstance(connection, Conv) else connection.weight_exp
-    delays = None if isinstance(connection, Conv) else connection.delays
-    slots = 1 if delays is None else 1 + int(delays.max(initial=0))
-    weight = weight << max(exponent, 0)
-    order = np.lexsort((post, delay, pre))
-    pre, post, weight, delay = pre[order], post[order], weight[order], delay[order]
-    dense = slots == 1 and weight.size * _DENSE_SHARE >= n_pre * n_post
-    stored = weight.astype(np.int16)
-    if dense:
-        rows = np.zeros((n_pre, n_post), np.int16)
-        rows[pre, post] = stored
-        stored = rows.ravel()
-    fan_out = np.bincount(pre, minlength=n_pre)
-    sums = np.bincount(post, np.abs(weight), minlength=n_post)
-    none = np.zeros(0, np.int64)
-    return Wired(
-        weights=stored,
-        starts=none if dense else np.concatenate(([0], np.cumsum(fan_out))),
-        places=(none if dense else delay * n_post + post).astype(np.int32),
-        fan_out=fan_out,
-        reach=int(sums.max(initial=0)),
-        limit=2 ** (CONV_BITS - 1 if isinstance(connection, Conv) else 31),
-        slots=slots,
-        n_post=n_post,
-        right=max(-exponent, 0),
-    )
-
-
-def _beside(one: Wired) -> NDArray[np.int32]:
-    """Return places beside all weights, which dense rows do not need."""
-    return one.places if one.starts.size else np.zeros(one.weights.size, np.int32)
-
-
-def _population_table(populations: Sequence[LifPopulation], firsts: Ints) -> NDArray[np.int64]:
-    table = np.full((len(populations), 7), -1, np.int64)
-    for row, one, first in zip(table, populations, firsts, strict=False):
+def _population_table(
+    populations: Sequence[LifPopulation], firsts: Sequence[int]
+) -> NDArray[np.int64]:
+    table = np.full((len(populations), POPULATION_COLUMNS), -1, np.int64)
+    for row, one, first in zip(table, populations, firsts, strict=True):
         row[FIRST], row[SIZE] = first, one.size
+        row[KEEPS] = np.any(one.du < DECAY_UNITY - 1)
         row[INTERVAL] = 0 if one.reset is None else one.reset.interval
         row[OFFSET] = 0 if one.reset is None else one.reset.offset
     return table
 
 
-def _starts(sizes: Sequence[int]) -> list[int]:
+def _parameters(
+    populations: Sequence[LifPopulation], firsts: Sequence[int], neurons: int
+) -> NDArray[np.int32]:
+    parameters = np.zeros((PARAMETERS, neurons), np.int32)  # of padding, which so never spikes
+    for one, first in zip(populations, firsts, strict=True):
+        own = parameters[:, first : first + one.size]
+        own[KEEP_U] = DECAY_UNITY - 1 - one.du
+        own[KEEP_V] = DECAY_UNITY - one.dv
+        own[BIAS] = bias_of(one.bias_mant, one.bias_exp)
+        own[THRESHOLD] = one.vth << ALIGNMENT_BITS
+    return parameters
+
+
+def _initial(
+    populations: Sequence[LifPopulation], firsts: Sequence[int], neurons: int
+) -> NDArray[np.int32]:
+    """Return u, then v, before the first step."""
+    initial = np.zeros((2, neurons), np.int32)
+    for one, first in zip(populations, firsts, strict=True):
+        initial[:, first : first + one.size] = one.u, one.v
+    return initial.ravel()
+
+
+def _fields(
+    network: LoihiNetwork, firsts: Sequence[int], neurons: int, connections: NDArray[np.int64]
+) -> dict[str, StateField]:
+    fields = {}
+    for one, first in zip(network.populations, firsts, strict=True):
+        fields[f"{one.name}.i"] = StateField(first, one.size, None)
+        fields[f"{one.name}.v"] = StateField(neurons + first, one.size, None)
+    for connection, row in zip(network.connections, connections.tolist(), strict=True):
+        at, n_post = 2 * neurons + row[LINE], connection.sizes[0]
+        fields[f"{connection.name}.line"] = StateField(at, n_post, row[SLOTS])
+    return fields
+
+
+def _places(sizes: Sequence[int]) -> tuple[list[int], int]:
     """Return where each part begins, and where the last ends."""
-    return [0, *np.cumsum(sizes, dtype=np.int64).tolist()]
-
-
-def _joined(parts: Sequence[NDArray[np.integer]]) -> Ints:
-    return np.concatenate([np.zeros(0, np.int64), *parts])
+    ends = np.cumsum(sizes, dtype=np.int64).tolist()
+    return [0, *ends][: len(sizes)], [0, *ends][-1]

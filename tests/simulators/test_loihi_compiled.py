@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from support.equality import differences
-from support.loihi import every_kind, one_layer
+from support.loihi import every_kind, one_layer, population
 
 from fusion.errors import InvalidInput
 from fusion.sparse_raster import SparseRaster
 from simulators.loihi import LoihiEngine
 from simulators.loihi_compiled import CompiledLoihiEngine
-from simulators.loihi_network import LoihiNetwork
+from simulators.loihi_connections import Conv, Dense
+from simulators.loihi_network import InputNode, LoihiNetwork, OutputNode
 from simulators.loihi_random import Inputs, random_network
 
 
@@ -35,6 +36,9 @@ def same(network: LoihiNetwork, inputs: Inputs) -> bool:
     machine, readable = Machine(network), LoihiEngine(network)
     ours, theirs = machine.run(inputs, record=["all"]), readable.run(inputs, record=["all"])
     assert differences(ours, theirs) == []
+    assert ours.overflows.keys() == theirs.overflows.keys()
+    for key, times in theirs.overflows.items():
+        np.testing.assert_array_equal(ours.overflows[key], times, err_msg=key)
     return machine.ran
 
 
@@ -46,6 +50,56 @@ def test_random_networks_agree_in_every_bit(first: int) -> None:
         same(network, inputs)
         in_machine_code += same(network, gentle(network, inputs))
     assert in_machine_code >= 8
+
+
+def wide(seed: int) -> tuple[LoihiNetwork, Inputs]:
+    """Return a network whose rows fill blocks of columns, or nearly, or a little more."""
+    rng = np.random.default_rng(seed)
+    lines, *sizes = rng.choice([1, 63, 64, 65, 128, 130, 300], 3).tolist()
+    populations = tuple(
+        population(
+            name, (size,), du=int(rng.choice([4095, seed])), dv=int(rng.integers(0, 4096)),
+            vth=int(rng.integers(0, 2 ** rng.integers(1, 18))), bias_exp=int(rng.integers(-3, 10)),
+            bias_mant=rng.integers(-(2**15), 2**15, size) * (seed % 2),
+            v=rng.integers(1 - 2**23, 2**23, size),
+        )
+        for name, size in zip("ab", sizes, strict=True)
+    )  # fmt: skip
+    message_bits = int(rng.choice([0, 8]))
+    ends = [("in", "a", lines), ("in", "b", lines), ("a", "b", sizes[0]), ("b", "b", sizes[1])]
+    connections = []
+    for source, target, n_pre in ends:
+        mode = str(rng.choice(["mixed", "excitatory", "inhibitory"]))
+        low, high = {"mixed": (-256, 256), "excitatory": (0, 256), "inhibitory": (-255, 1)}[mode]
+        connections.append(
+            Dense(
+                name=source + target, source=source, target=target, sign_mode=mode,
+                weights=rng.integers(low, high, (sizes["ab".index(target)], n_pre)),
+                weight_exp=int(rng.integers(-8, 8)), num_weight_bits=int(rng.choice([1, 5, 8])),
+                num_message_bits=message_bits if source == "in" else 0,
+            )
+        )  # fmt: skip
+    network = LoihiNetwork(
+        dt_s=1e-3,
+        inputs=(InputNode("in", (lines,)),),
+        populations=populations,
+        connections=tuple(connections),
+        outputs=(OutputNode(name="out", source="b", shape=(sizes[1],), reads="v"),),
+    )
+    active = rng.random((2, 12, lines)) < rng.choice([0.02, 0.3, 1.0])
+    return network, {"in": active * rng.integers(1, 2 ** max(message_bits, 1), active.shape)}
+
+
+@pytest.mark.parametrize("first", range(0, 30, 10))
+def test_rows_of_every_width_sign_and_exponent_agree(first: int) -> None:
+    assert all(same(*wide(seed)) for seed in range(first, first + 10))
+
+
+def test_rows_that_bytes_cannot_hold_agree() -> None:
+    weights = np.array([[[[2**15 - 1, -(2**15)], [129, 3]]]])
+    conv = Conv(name="w", source="in", target="lif", weights=weights, input_shape=(1, 2, 2))
+    network = replace(one_layer([[0] * 4], lif={"vth": 2**17 - 1}), connections=(conv,))
+    assert same(network, {"in": np.eye(4, dtype=np.uint8)[None]})
 
 
 def test_states_go_from_one_engine_to_the_other() -> None:
