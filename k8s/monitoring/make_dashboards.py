@@ -103,6 +103,15 @@ SERVICE = [
         ),
         Panel("Connections cut", "cps", {"{{why}}": rate("cut_connections", "why")}),
     ],
+    [
+        Panel(
+            "Models and their programs in memory",
+            "bytes",
+            {"{{instance}}": "snn_fusion_models_memory_bytes"},
+        ),
+        Panel("Models that made room for others", "cps", {"evicted": rate("models_evicted")}),
+        Panel("Failed looks at the store", "cps", {"failed": rate("store_failures")}),
+    ],
 ]
 TARGETS = [
     [
