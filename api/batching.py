@@ -183,7 +183,7 @@ class BatchLane(Generic[_Item, _Result]):
             Exception: what `run` gives for the item.
         """
         self.refuse_if_full(priority)
-        place = _Place[_Item, _Result](key, item)
+        place: _Place[_Item, _Result] = _Place(key, item)
         self._here.append(place)
         self._arrive(1)
         try:
@@ -204,8 +204,12 @@ class BatchLane(Generic[_Item, _Result]):
         most = self.batching.max_size
         if self._here_s > 0.0:
             most = min(most, max(1, int(HOLD_S / self._here_s)))
-        alike = (one for one in self._here if one.result is None and one.key == first.key)
-        batch = [first, *islice((one for one in alike if one is not first), most - 1)]
+        batch = [first]
+        for one in self._here:
+            if len(batch) == most:
+                break
+            if one is not first and one.result is None and one.key == first.key:
+                batch.append(one)
         started = time.perf_counter()
         results = self._run([one.item for one in batch])
         took_s = (time.perf_counter() - started) / len(batch)

@@ -1,7 +1,8 @@
 """The bytes of a body: content type, compression, JSON text and raw tensors."""
 
 import zlib
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from api.errors import BodyTooLarge, MalformedBody, WrongContentType
 from api.hop import Hop
@@ -10,8 +11,7 @@ from api.tensors import split_body
 JSON, BINARY = "application/json", "application/octet-stream"
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(Struct, frozen=True):
     """A request body as it came in.
 
     Attributes:

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 import msgspec
 import numpy as np
-from msgspec import Raw, structs
+from msgspec import Raw, Struct, structs
 
 from api.errors import LimitExceeded, UnknownName
 from api.framing import Body, framed
@@ -34,8 +34,7 @@ from fusion.window import manifest_of
 _Request = TypeVar("_Request", bound=FuseRequest)
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed(Generic[_Request]):
+class Parsed(Struct, Generic[_Request], frozen=True):
     """A request's fields, its tensors by name, and how it was forwarded, if it was."""
 
     request: _Request
@@ -100,7 +99,7 @@ def read_recordings(
     return found
 
 
-class _Part(NamedTuple):
+class _Part(Struct, frozen=True):
     """One tensor of a sensor: its place among the inputs, its parameters and numbers."""
 
     place: int
@@ -241,7 +240,7 @@ class _Reader:
         return Samples.checked(given.values, given.rate_hz, field)
 
 
-class _Events(NamedTuple):
+class _Events(Struct, frozen=True):
     """Events that came as tensors."""
 
     times_us: Tensor

@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextvars import Context
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from api.notes import Notes
 from backends.base import Target
@@ -15,8 +16,7 @@ from fusion.shelf import ShelvedModel
 from fusion.window import Encoding
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """A reply that is ready to be sent: its body, and its headers with the content type."""
 
     content: bytes
@@ -48,8 +48,7 @@ class Window:
         return self._encoding
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
+class Prepared(Struct, frozen=True, kw_only=True):
     """What every request to run something has.
 
     Attributes:
@@ -74,8 +73,7 @@ class Prepared:
         return self.started + self.deadline_s
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placed(Prepared):
+class Placed(Prepared, frozen=True, kw_only=True):
     """What every request to run something on one target has.
 
     Attributes:
@@ -98,8 +96,7 @@ class Placed(Prepared):
         return self.parse_s
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job(Placed):
+class Job(Placed, frozen=True, kw_only=True):
     """A fuse request that is ready to run.
 
     Attributes:
@@ -132,8 +129,7 @@ class Job(Placed):
         return self.target.name, self.key
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """A job on its way to the target, with the notes and the context variables of its request."""
 
     job: Job
@@ -141,8 +137,7 @@ class Asked:
     context: Context
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ComparisonJob(Prepared):
+class ComparisonJob(Prepared, frozen=True, kw_only=True):
     """A comparison, or a deployment's part of one, that is ready to run.
 
     Attributes:

@@ -68,7 +68,7 @@ class Notes:
         Raises:
             Refused: if the caller may not run anything there, or not now.
         """
-        self.tell(model.name, ",".join(target.name for target in targets))
+        self.tell(model.name, ",".join([target.name for target in targets]))
         self.digest = model.digest
         self._allow(targets)
         self.hardware = any(target.capabilities.hardware for target in targets)

@@ -226,7 +226,7 @@ def summary(run: OfflineRun) -> dict[str, Any]:
         told["windows"] = [window_reply(one, manifest.labels) for one in run.answer.windows]
         told["warnings"] = warnings_of(run.answer, manifest)
     return told | {
-        "spikes": spikes_reply(run.recorded),
+        "spikes": spikes_reply(run.recorded, run.counts.spikes),
         "counts": counts_reply(run.counts),
         "energy": None if run.energy.energy is None else asdict(run.energy.energy),
         "energy_reason": run.energy.reason,

@@ -35,12 +35,13 @@ class Pace:
 
     def note(self, job: Job, seconds: float) -> None:
         """Remember what a job took."""
-        before = self._long.get(job.kind)
+        kind = job.kind
+        before = self._long.get(kind)
         if before is None:
             before = _ALL
             if len(self._long) >= KINDS:
                 self._long.popitem(last=False)
-        self._long[job.kind] = (before << 1 | (seconds > SHORT_S)) & _ALL
+        self._long[kind] = (before << 1 | (seconds > SHORT_S)) & _ALL
 
     def is_short(self, job: Job) -> bool:
         """Return whether a job will be short: small, and of a kind that always is."""

@@ -55,7 +55,7 @@ def fuse_reply(job: Job, answer: FusedAnswer, request_id: str, queue_s: float) -
         "steps": answer.steps,
         "dt_s": job.contract.dt_s,
         "windows": [window_reply(one, manifest.labels) for one in answer.windows],
-        "spikes": spikes_reply(answer.recorded),
+        "spikes": spikes_reply(answer.recorded, work.spikes),
         "recorded": traces_reply(answer.recorded, traced),
         "counts": counts_reply(answer.counts),
         "energy": energy.energy,
@@ -142,18 +142,24 @@ def _quality(window: FusedWindow) -> QualityReply:
     }
 
 
-def spikes_reply(recorded: Mapping[str, NDArray[np.generic]]) -> dict[str, SpikesReply]:
+def spikes_reply(
+    recorded: Mapping[str, NDArray[np.generic]], spikes: Mapping[str, int]
+) -> dict[str, SpikesReply]:
     """Return node → spikes, for every `NODE.spikes` among the records.
 
     A neuron that spikes n times in a step is listed n times.
+
+    Args:
+        recorded: what was recorded of a sample.
+        spikes: node → how many spikes it had.
     """
     found: dict[str, SpikesReply] = {}
     for key, values in recorded.items():
         node, _, quantity = key.rpartition(".")
         if quantity == "spikes":
             flat = values.reshape(-1)
-            at = np.flatnonzero(flat)
-            if flat.max(initial=0) > 1:
+            at = flat.nonzero()[0]
+            if at.size != spikes.get(node):
                 at = np.repeat(at, flat[at].astype(np.int64))
             steps, neurons = np.divmod(at, math.prod(values.shape[1:]))
             found[node] = {"steps": steps, "neurons": neurons}

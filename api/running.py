@@ -2,7 +2,10 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from api.errors import LimitExceeded
 from api.job import Asked, Job, Reply
@@ -16,6 +19,7 @@ from backends.fuse import FusedAnswer, run_batch
 from backends.programs import ProgramCache
 from fusion.contract import ExecutionContract
 from fusion.model import FusionModel
+from fusion.shelf import ShelvedModel
 from fusion.window import Encoding, manifest_of, window_steps
 from simulators.plan import make_plan, output_populations
 from simulators.trace import recordable
@@ -29,8 +33,7 @@ class Wiring:
     recordable: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class _Ready:
+class _Ready(Struct, frozen=True):
     """A job that is about to run: its place in the batch, its input, the seconds it waited."""
 
     index: int
@@ -117,7 +120,7 @@ class Runner:
         made = self.quantiser.ready(
             job.shelved, job.own, [job.target], lambda _: encoding.rasters()
         )
-        shelved = replace(job.shelved, model=made.model)
+        shelved = ShelvedModel(job.shelved.path, made.model)
         return replace(job, shelved=shelved, quantisation=made.quantisation)
 
     def _run(self, ready: Sequence[_Ready]) -> Sequence[FusedAnswer | Exception]:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from msgspec import Struct
+
 from backends.base import RunResult, Target
 
 
@@ -25,8 +27,7 @@ class SampleEnergy:
     excludes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class EnergyReport:
+class EnergyReport(Struct, frozen=True):
     """The energy of one sample, or None and the reason why it is not known."""
 
     energy: SampleEnergy | None

@@ -3,9 +3,10 @@
 import math
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from backends.base import Program, RunResult
@@ -26,8 +27,7 @@ from fusion.window import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class SampleCounts:
+class SampleCounts(Struct, frozen=True):
     """Work done for one sample.
 
     Attributes:
@@ -52,8 +52,7 @@ def sample_counts(result: RunResult, index: int) -> SampleCounts:
     return SampleCounts(events, counts.neuron_updates, spikes, overflows)
 
 
-@dataclass(frozen=True, slots=True)
-class FusedAnswer:
+class FusedAnswer(Struct, frozen=True):
     """The answer to one set of recordings.
 
     Attributes:

@@ -45,6 +45,9 @@ class ProgramCache:
             UnknownTarget, TargetUnavailable, ModelRejected, InvalidModel: as `Backend.compile`.
         """
         key = (model.digest, target, contract)
+        program = self._known(key)
+        if program is not None:
+            return program
         with self._lock:
             gate = self._compiling.setdefault(key, Lock())
         try:
@@ -64,7 +67,7 @@ class ProgramCache:
 
     def at_hand(self, model: FusionModel, target: str, contract: ExecutionContract) -> bool:
         """Return whether the program is there and runs in the caller's own thread."""
-        program = self._known((model.digest, target, contract))
+        program = self._programs.get((model.digest, target, contract))
         return program is not None and program.in_process
 
     def contract(self, target: str, own: ExecutionContract) -> ExecutionContract:
@@ -106,9 +109,10 @@ class ProgramCache:
 
     def _known(self, key: Key) -> Program | None:
         with self._lock:
-            if key in self._programs:
+            program = self._programs.get(key)
+            if program is not None:
                 self._programs.move_to_end(key)
-            return self._programs.get(key)
+            return program
 
     def _keep(self, key: Key, program: Program, held: int) -> None:
         with self._lock:

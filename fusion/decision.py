@@ -5,9 +5,9 @@ log-posteriors under a uniform prior add up (Hinton 2002, products of experts).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from fusion.machine_code import machine_code
@@ -39,8 +39,7 @@ def read_logits(output: NDArray[np.floating], head: Head, dt_s: float) -> Array:
     return -np.where(fired.any(axis=1), fired.argmax(axis=1), steps).astype(np.float64)
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """One fused answer.
 
     Attributes:

@@ -3,10 +3,12 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import ArrayLike, NDArray
 
 from fusion.encoders.mel_onset import MelOnset
@@ -49,8 +51,7 @@ class Samples:
 Recording = EventStream | Samples
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(Struct, frozen=True):
     """A recording on the lines of an Input node.
 
     Attributes:
@@ -69,7 +70,7 @@ EVENT_ENCODERS: Mapping[str, type[Any]] = MappingProxyType({"pool": Pool})
 SAMPLE_ENCODERS: Mapping[str, type[Any]] = MappingProxyType({"mel_onset": MelOnset})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SensorEncoder:
     """The encoder of one sensor: checks the recording's unit and size, then encodes it.
 
@@ -83,7 +84,7 @@ class SensorEncoder:
     sensor: Sensor
     encoder: Any
 
-    @property
+    @cached_property
     def channels(self) -> int:
         """Number of channels of an event sensor."""
         return math.prod(self.sensor.shape)

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import ArrayLike, NDArray
 
 from fusion.errors import InvalidInput
@@ -14,12 +14,13 @@ from fusion.machine_code import machine_code
 _Number = TypeVar("_Number", bound=np.generic)
 Binning = Literal["count", "binary"]
 
+_INT32, _INT64 = _INTEGERS = np.dtype(np.int32), np.dtype(np.int64)
+
 LAST_TIME_US = 2**53
 """Largest event time: 285 years in microseconds, exact in a JSON number and safe to scale."""
 
 
-@dataclass(frozen=True, slots=True)
-class EventStream:
+class EventStream(Struct, frozen=True):
     """Events of one sensor, sorted by time and checked once, by `EventStream.checked`.
 
     Attributes:
@@ -90,8 +91,8 @@ def _ordered(
     if code is None or not (isinstance(times, np.ndarray) and isinstance(channels, np.ndarray)):
         return None
     if (
-        times.dtype != np.int64
-        or channels.dtype not in (np.int32, np.int64)
+        times.dtype != _INT64
+        or channels.dtype not in _INTEGERS
         or not times.ndim == channels.ndim == 1
         or times.size != channels.size
     ):
@@ -99,7 +100,7 @@ def _ordered(
     times, channels = plain(times), plain(channels)
     if not code.are_in_order(times, channels, size, LAST_TIME_US):
         return None
-    return times, channels.astype(np.int32, copy=False)
+    return times, channels.astype(_INT32, copy=False)
 
 
 def _whole_numbers(values: ArrayLike, field: str) -> NDArray[np.signedinteger]:

@@ -40,12 +40,14 @@ def list_events(
         start, channel, value, outside = _scanned(code, stream, dt_s, steps, binning)
     if extra_steps:
         start = np.concatenate((start, np.full(extra_steps, start[-1])))
-    return SparseRaster(1, steps + extra_steps, node_shape, start, channel, value), outside
+    return SparseRaster((1, steps + extra_steps, *node_shape), start, channel, value), outside
 
 
 def list_nothing(steps: int, node_shape: tuple[int, ...]) -> SparseRaster:
     """Return one sample in which nothing happens."""
-    return SparseRaster(1, steps, node_shape, np.zeros(steps + 1, np.int64), np.empty(0, np.int32))
+    return SparseRaster(
+        (1, steps, *node_shape), np.zeros(steps + 1, np.int64), np.empty(0, np.int32)
+    )
 
 
 def read_integers(text: memoryview) -> NDArray[np.int64] | None:
@@ -77,7 +79,7 @@ def _listed(stream: EventStream, dt_s: float, steps: int, binning: Binning) -> _
 def _scanned(
     code: MachineCode, stream: EventStream, dt_s: float, steps: int, binning: Binning
 ) -> _Lists:
-    events = len(stream)
+    events = stream.t_us.size
     start = np.empty(steps + 1, np.int64)
     channel, value = np.empty(events + ROOM, np.int32), np.empty(events, np.float32)
     values = _NOTHING if stream.value is None else plain(stream.value)

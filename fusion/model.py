@@ -5,6 +5,7 @@ import math
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ __all__ = [
 _ZIP_STARTS = b"PK"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FusionModel:
     """A model as it is run.
 
@@ -59,6 +60,15 @@ class FusionModel:
     def name(self) -> str:
         """The manifest's name, else the start of the digest."""
         return self.manifest.name if self.manifest else self.digest[:12]
+
+    @cached_property
+    def input_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Input node → its shape."""
+        return {
+            name: tuple(np.asarray(node.input_type["input"]).ravel().tolist())
+            for name, node in self.graph.nodes.items()
+            if isinstance(node, nir.Input)
+        }
 
     def contract(
         self,

@@ -5,9 +5,9 @@ the confidence beside it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from fusion.weighing import certainty_of, conflict_of
@@ -15,8 +15,7 @@ from fusion.weighing import certainty_of, conflict_of
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Quality:
+class Quality(Struct, frozen=True):
     """Q and its parts, each in [0, 1].
 
     Attributes:

@@ -3,10 +3,10 @@ fused answer out. What lies between, the network, is an engine's business."""
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
+from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from fusion.contract import ExecutionContract
@@ -20,8 +20,7 @@ from fusion.quality import Quality, coverage
 from fusion.sparse_raster import SparseRaster
 
 
-@dataclass(frozen=True, slots=True)
-class SensorReport:
+class SensorReport(Struct, frozen=True):
     """What became of one sensor's recording.
 
     Attributes:
@@ -37,8 +36,7 @@ class SensorReport:
     live: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Encoding:
+class Encoding(Struct, frozen=True):
     """A window ready to run.
 
     Attributes:
@@ -57,8 +55,7 @@ class Encoding:
         return {node: np.asarray(raster)[0] for node, raster in self.inputs.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class FusedWindow:
+class FusedWindow(Struct, frozen=True):
     """The fused answer of one window.
 
     Attributes:
@@ -124,8 +121,7 @@ def encode_window(
     extra = max(latency_steps.values(), default=0)
     inputs, reports = {}, {}
     for name, sensor in manifest.sensors.items():
-        kind = model.graph.nodes[sensor.node].input_type
-        shape = tuple(np.asarray(kind["input"]).ravel().tolist())
+        shape = model.input_shapes[sensor.node]
         if name not in recordings:
             inputs[sensor.node] = list_nothing(steps + extra, shape)
             continue

@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +32,7 @@ from fusion.window import Encoding, SensorReport
 Shape = tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RasterJob(Placed):
+class RasterJob(Placed, frozen=True, kw_only=True):
     """A job whose input is rasters.
 
     Attributes:

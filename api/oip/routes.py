@@ -128,7 +128,7 @@ async def infer(request: Request) -> Response:
     place = _place(request)
     prepare = partial(protocol.prepare, body, place, accept, started, notes.use)
     try:
-        job = await parsed(request, body, prepare, at_once=protocol.knows(place.model))
+        job = await parsed(service, request, body, prepare, at_once=protocol.knows(place.model))
     except Elsewhere as to:
         return await passed_on(service, request, body, to, started)
     try:
@@ -141,9 +141,9 @@ async def infer(request: Request) -> Response:
 
 async def _answer(request: Request, job: Job | RasterJob) -> Reply:
     """Run a job; those of rasters one at a time beside the others, whom a batch could hold up."""
-    if isinstance(job, Job):
-        return await answer(request, job)
     protocol, name = _protocol(request), job.target.name
+    if isinstance(job, Job):
+        return await answer(protocol.service, request, job)
     work = partial(rasters.run, protocol.service, job, notes_of(request))
     running = protocol.raster_lanes[name].submit(work, job.priority)
     return await outcome(running, request, name, job.end, job.deadline_s)

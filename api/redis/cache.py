@@ -1,11 +1,12 @@
 """Answers that were given before, kept in Redis for what takes long to run."""
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
 import structlog
+from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from api.errors import QueueFull

@@ -1,9 +1,9 @@
 """Jobs that take long are answered from the cache, if it has their answer."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from functools import partial
 
+from msgspec.structs import replace
 from starlette.requests import Request
 
 from api.job import Job, Reply
@@ -13,7 +13,7 @@ from api.redis.answer_key import answer_key
 from api.redis.cache import STATUS, AnswerCache, Found, Outcome
 from api.service import Service
 
-Run = Callable[[Request, Job], Awaitable[Reply]]
+Run = Callable[[Service, Request, Job], Awaitable[Reply]]
 
 
 async def cached_answer(
@@ -32,7 +32,7 @@ async def cached_answer(
         run: runs a job.
     """
     if not cache.usable(job) or _unwanted(request):
-        return _told(cache, job, "bypass", await run(request, job))
+        return _told(cache, job, "bypass", await run(service, request, job))
     place = job.target.name, job.end, job.deadline_s
     naming = service.intake.submit(partial(answer_key, job), job.priority)
     key = await outcome(naming, request, *place)
@@ -43,7 +43,7 @@ async def cached_answer(
         if reply is not None:
             return _told(cache, job, "hit", reply)
         found = Found("error")
-    return _told(cache, job, found.outcome, await run(request, cache.keeping(job, key)))
+    return _told(cache, job, found.outcome, await run(service, request, cache.keeping(job, key)))
 
 
 def _unwanted(request: Request) -> bool:

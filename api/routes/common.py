@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
@@ -91,38 +91,38 @@ def _too_large(max_bytes: int) -> BodyTooLarge:
 
 
 async def parsed(
-    request: Request, body: Body, parse: Callable[[], _T], *, at_once: bool = True
+    service: Service,
+    request: Request,
+    body: Body,
+    parse: Callable[[], _T],
+    *,
+    at_once: bool = True,
 ) -> _T:
     """Return what `parse` makes of a body: here and now if it is short, else in a thread.
 
     A short text is parsed in less time than a thread needs to take over (docs/adr/0018). What asks
     for a model that is not in memory is parsed again once it is.
     """
-    service = service_of(request)
+    short = at_once and body.text_bytes <= SHORT_TEXT_BYTES and not body.encoding
+    trace = notes_of(request).trace
     for _ in range(_TRIES):
+        begun = time.perf_counter()
         try:
-            return await _parsed(service, request, body, parse, at_once)
+            if short and service.health.started:
+                return parse()
+            work = service.intake.submit(parse)
+            return await outcome(work, request, "intake", math.inf, math.inf)
         except ModelAway as away:
-            bringing = service.keeper.loading.submit(partial(service.bring_model, away.reference))
-            await outcome(bringing, request, "models", math.inf, math.inf)
+            reference = away.reference
+        finally:
+            if trace is not None:
+                trace.stage("parse", begun, time.perf_counter())
+        bringing = service.keeper.loading.submit(partial(service.bring_model, reference))
+        await outcome(bringing, request, "models", math.inf, math.inf)
     raise NotLoaded("model", "left the memory as soon as it was read", "ask again")
 
 
-async def _parsed(
-    service: Service, request: Request, body: Body, parse: Callable[[], _T], at_once: bool
-) -> _T:
-    trace, begun = notes_of(request).trace, time.perf_counter()
-    short = at_once and body.text_bytes <= SHORT_TEXT_BYTES and not body.encoding
-    try:
-        if short and service.health.started:
-            return parse()
-        return await outcome(service.intake.submit(parse), request, "intake", math.inf, math.inf)
-    finally:
-        if trace is not None:
-            trace.stage("parse", begun, time.perf_counter())
-
-
-async def answer(request: Request, job: Job) -> Reply:
+def answer(service: Service, request: Request, job: Job) -> Awaitable[Reply]:
     """Return the reply to a job: from the cache if it takes long and was answered before, else run.
 
     Raises:
@@ -130,14 +130,13 @@ async def answer(request: Request, job: Job) -> Reply:
         ClientGone, RunTimeout: if the caller leaves or the deadline passes before.
         FusionError, BackendError: if the job cannot be run, or the run failed.
     """
-    service = service_of(request)
     cache = service.shared.cache
     if cache is not None and cache.concerns(job):
-        return await cached_answer(request, service, cache, job, run_job)
-    return await run_job(request, job)
+        return cached_answer(request, service, cache, job, run_job)
+    return run_job(service, request, job)
 
 
-async def run_job(request: Request, job: Job) -> Reply:
+async def run_job(service: Service, request: Request, job: Job) -> Reply:
     """Run a job on its target, with others that can share its run, and return its reply.
 
     Decoding, encoding and the run happen in threads: while the target is busy, what the sensors
@@ -146,7 +145,6 @@ async def run_job(request: Request, job: Job) -> Reply:
 
     Raises as `answer`.
     """
-    service = service_of(request)
     lane = service.lanes[job.target.name]
     asked = Asked(job, notes_of(request), copy_context())
     if service.runner.is_short(job):

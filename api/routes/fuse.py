@@ -29,9 +29,10 @@ class Fuse:
         request = Request(scope, receive)
         service, notes = self._service, notes_of(request)
         body = await read_body(request, service.settings.max_body_bytes)
+        prepare = partial(service.prepare, body, started, notes.use)
         try:
-            job = await parsed(request, body, partial(service.prepare, body, started, notes.use))
+            job = await parsed(service, request, body, prepare)
         except Elsewhere as to:
             await (await passed_on(service, request, body, to, started))(scope, receive, send)
         else:
-            await send_reply(send, await answer(request, job))
+            await send_reply(send, await answer(service, request, job))

@@ -35,7 +35,7 @@ def test_outputs_are_late_by_the_weights_before_them(model):
     contract = model.contract(overrides={"feedforward_delay_steps": 1})
     assert output_latency(model, contract) == {"cam_out": 2, "skin_out": 2}
     assert output_latency(model, model.contract()) == {}
-    assert encode(model, cam(), contract).inputs["cam"].steps == 102
+    assert encode(model, cam(), contract).inputs["cam"].shape[1] == 102
 
 
 @pytest.mark.parametrize("readout", ["last", "max", "mean", "count", "first_spike"])

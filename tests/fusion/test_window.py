@@ -108,7 +108,7 @@ def test_a_trigger_that_found_nothing_leaves_its_sensor_out(tmp_path):
 def test_an_output_that_is_late_is_read_as_much_later(model):
     late = {"cam_out": 2, "skin_out": 5}
     encoding = encode_window(model, {"cam": cam([0], [0])}, model.contract(), late)
-    assert {node: raster.steps for node, raster in encoding.inputs.items()} == {
+    assert {node: raster.shape[1] for node, raster in encoding.inputs.items()} == {
         "cam": 105,
         "skin": 105,
     }

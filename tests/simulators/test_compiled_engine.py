@@ -252,8 +252,7 @@ def sparse(raster):
     start = np.searchsorted(row, np.arange(len(rows) + 1))
     value = rows[row, channel]
     return SparseRaster(
-        *raster.shape[:2],
-        raster.shape[2:],
+        raster.shape,
         start.astype(np.int64),
         channel.astype(np.int32),
         None if np.all(value == 1) else value,
@@ -273,7 +272,7 @@ def test_lists_of_what_is_active_run_like_their_raster(graded):
 
 def test_what_a_list_holds_may_round_to_zero():
     lists = SparseRaster(
-        1, 2, (4,), np.array([0, 2, 3]), np.array([0, 3, 1], np.int32), np.array([1e-60, 2.0, 0.0])
+        (1, 2, 4), np.array([0, 2, 3]), np.array([0, 3, 1], np.int32), np.array([1e-60, 2.0, 0.0])
     )
     plan = layer(np.random.default_rng(2).normal(0, 20, (30, 4)))
     assert same(plan, {"in": lists}).counts.synaptic_events.tolist() == [30]
@@ -296,7 +295,7 @@ def test_what_a_list_holds_may_round_to_zero():
 )
 def test_lists_that_are_not_in_order_are_refused_by_name(start, channel, value):
     lists = SparseRaster(
-        1, 1, (4,), np.array(start, np.int64), np.array(channel, np.int32),
+        (1, 1, 4), np.array(start, np.int64), np.array(channel, np.int32),
         None if value is None else np.array(value),
     )  # fmt: skip
     with pytest.raises(InvalidInput, match=r"inputs\.in: its lists are not in order"):

@@ -140,7 +140,7 @@ def test_lists_of_what_is_active_are_taken() -> None:
     raster = np.random.default_rng(0).integers(0, 2, (2, 20, 6))
     rows, channels = np.nonzero(raster.reshape(40, 6))
     start = np.concatenate(([0], np.cumsum(np.bincount(rows, minlength=40))))
-    sparse = SparseRaster(2, 20, (6,), start, channels.astype(np.int32))
+    sparse = SparseRaster((2, 20, 6), start, channels.astype(np.int32))
     ours = Machine(every_kind()).run({"in": sparse}, record=["all"])
     theirs = LoihiEngine(every_kind()).run({"in": raster}, record=["all"])
     assert differences(ours, theirs) == []
