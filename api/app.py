@@ -10,18 +10,19 @@ import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import openapi
 from api.access.guard import Guard
 from api.access.middleware import Access
 from api.access.scopes import RouteScopes
 from api.dispatch import KNOWN, Dispatch, known_response
-from api.errors import make_problem, respond
+from api.errors import foreseen, make_problem, problem_response, respond
 from api.middleware import Observed
 from api.notes import notes_of
 from api.oip.inference import OpenInference
@@ -75,7 +76,7 @@ def create_app(
     protocol = OpenInference(service)
     tracing = make_tracing()
     guard = Guard(settings, service.metrics, service.shared.counters)
-    app = FastAPI(
+    app = _Application(
         title="SNN Fusion",
         version=version("snn-fusion"),
         description="Sensor events and a spiking network in, the fused answer out.",
@@ -91,11 +92,28 @@ def create_app(
     scopes = RouteScopes(app.routes, DOCUMENTATION)
     openapi.install(app, scopes)
     paths = {*DOCUMENTATION, *app.openapi()["paths"]}
-    # The last one is the outermost.
-    app.add_middleware(Dispatch, hot={**hot, **HOT})
-    app.add_middleware(Access, guard=guard, scopes=scopes)
-    app.add_middleware(Observed, metrics=service.metrics, paths=paths, tracing=tracing)
+
+    def around(stack: ASGIApp) -> ASGIApp:
+        allowed = Access(Dispatch(stack, {**hot, **HOT}), guard, scopes)
+        return Observed(allowed, service.metrics, paths, tracing)
+
+    app.around = around
     return app
+
+
+class _Application(FastAPI):
+    """FastAPI, with what every request passes through around all of its own middleware.
+
+    So what passes FastAPI by passes all of it by.
+    """
+
+    around: Callable[[ASGIApp], ASGIApp]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await Starlette.__call__(self, scope, receive, send)  # FastAPI's own looks for telemetry
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return self.around(super().build_middleware_stack())
 
 
 def _add_routes(app: FastAPI, hot: Mapping[str, ASGIApp]) -> None:
@@ -153,10 +171,15 @@ def _add_error_handlers(app: FastAPI) -> None:
         app.add_exception_handler(kind, _known)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(Exception, _unforeseen)
 
 
 async def _known(request: Request, error: Exception) -> Response:
     return known_response(error, request.scope)
+
+
+async def _unforeseen(request: Request, error: Exception) -> Response:
+    return problem_response(foreseen(error), notes_of(request))  # and it is raised on, and logged
 
 
 async def _http(request: Request, error: Exception) -> Response:

@@ -7,6 +7,7 @@ logging, get the same form.
 import logging
 import logging.config
 import sys
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -30,7 +31,11 @@ def configure_logging(settings: Settings) -> None:
         }
     )
     structlog.configure(
-        processors=[*_SHARED, _add_logger_name, *_render(readable)],
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            _add_logger_name,
+            *([*_STAMPED, structlog.dev.ConsoleRenderer()] if readable else [_json]),
+        ],
         wrapper_class=structlog.make_filtering_bound_logger(settings.log_level),
         logger_factory=_Readable if readable else _Lines,
         cache_logger_on_first_use=True,
@@ -53,10 +58,13 @@ class _Readable(structlog.WriteLogger):
         self.name = name
 
 
-_SHARED: tuple[Any, ...] = (
-    structlog.contextvars.merge_contextvars,
+_STAMPED: tuple[Any, ...] = (
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
+)
+_JSON: tuple[Any, ...] = (
+    structlog.processors.dict_tracebacks,
+    structlog.processors.JSONRenderer(),
 )
 
 
@@ -65,28 +73,25 @@ def _add_logger_name(logger: WrappedLogger, _: str, event: EventDict) -> EventDi
     return event
 
 
-def _render(readable: bool) -> list[Any]:
-    if readable:
-        return [structlog.dev.ConsoleRenderer()]
-    return [
-        structlog.processors.dict_tracebacks,
-        structlog.processors.JSONRenderer(serializer=_json),
-    ]
-
-
-def _json(event: EventDict, **_: Any) -> bytes:
-    return orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS)
+def _json(logger: WrappedLogger, level: str, event: EventDict) -> bytes:
+    # One function for what structlog has one each for: every request writes a line.
+    event["level"] = level
+    event["timestamp"] = datetime.now(UTC)
+    if "exc_info" in event:
+        event = structlog.processors.dict_tracebacks(logger, level, event)
+    return orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z)
 
 
 def _formatter(readable: bool) -> dict[str, Any]:
-    *before, render = _render(readable)
-    if not readable:
-        render = structlog.processors.JSONRenderer()
     return {
         "()": structlog.stdlib.ProcessorFormatter,
-        "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *before, render],
+        "processors": [
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            *([structlog.dev.ConsoleRenderer()] if readable else _JSON),
+        ],
         "foreign_pre_chain": [
-            *_SHARED,
+            structlog.contextvars.merge_contextvars,
+            *_STAMPED,
             structlog.stdlib.add_logger_name,
             structlog.stdlib.ExtraAdder(allow=()),
         ],

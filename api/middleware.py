@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Collection
-from functools import partial
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -46,52 +45,35 @@ class Observed:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(make_notes(scope), send, partial(self._count, scope))
-        notes = exchange.notes
+        notes = make_notes(scope)
+        exchange = _Exchange(scope, notes, send, self._count)
         fields = {"request_id": notes.request_id}
         if self._tracing is not None and not scope["path"].startswith(QUIET):
             notes.trace = self._tracing.begin(scope, notes.request_id, notes.started)
             fields["trace_id"] = notes.trace.trace_id
-        with structlog.contextvars.bound_contextvars(**fields):
-            try:
-                await self._app(scope, receive, exchange.send)
-            except Exception as unforeseen:
-                error = foreseen(unforeseen)
-                if error is unforeseen:
-                    log.exception("request failed unexpectedly")
-                else:  # a traceback would want to open files
-                    log.error(str(error))
-                if not exchange.status:
-                    await problem_response(error, notes)(scope, receive, exchange.send)
-            finally:
-                exchange.end()
-                self._tell(scope, exchange)
+        bound = structlog.contextvars.bind_contextvars(**fields)
+        try:
+            await self._app(scope, receive, exchange.send)
+        except Exception as unforeseen:
+            error = foreseen(unforeseen)
+            if error is unforeseen:
+                log.exception("request failed unexpectedly")
+            else:  # a traceback would want to open files
+                log.error(str(error))
+            if not exchange.status:
+                await problem_response(error, notes)(scope, receive, exchange.send)
+        finally:
+            exchange.end()
+            _tell(exchange)
+            structlog.contextvars.reset_contextvars(**bound)
 
-    def _route(self, scope: Scope, notes: Notes) -> str:
-        path: str = scope["path"]
-        return notes.route or (path if path in self._paths else "unmatched")
-
-    def _count(self, scope: Scope, exchange: "_Exchange") -> None:
-        notes, method = exchange.notes, scope["method"]
-        route = self._route(scope, notes)
+    def _count(self, exchange: "_Exchange") -> None:
+        notes, path, method = exchange.notes, exchange.scope["path"], exchange.scope["method"]
+        route = exchange.route = notes.route or (path if path in self._paths else "unmatched")
         self._metrics.observe_request(route, method, exchange.status, exchange.took_s)
         if notes.trace is not None:
             notes.trace.place(notes.model, notes.target)
             notes.trace.end(method, route, exchange.status)
-
-    def _tell(self, scope: Scope, exchange: "_Exchange") -> None:
-        notes = exchange.notes
-        tell = log.debug if scope["path"].startswith(QUIET) else log.info
-        tell(
-            "request",
-            method=scope["method"],
-            route=self._route(scope, notes),
-            status=exchange.status,
-            duration_ms=round(1000 * exchange.took_s, 3),
-            model=notes.model,
-            target=notes.target,
-            key=notes.caller.key_id or None,
-        )
 
 
 class _Exchange:
@@ -101,10 +83,14 @@ class _Exchange:
     can wait until the reply is out.
     """
 
-    def __init__(self, notes: Notes, send: Send, count: Callable[["_Exchange"], None]) -> None:
+    def __init__(
+        self, scope: Scope, notes: Notes, send: Send, count: Callable[["_Exchange"], None]
+    ) -> None:
+        self.scope = scope
         self.notes = notes
         self.status = 0
         self.took_s = 0.0
+        self.route = ""
         self._send = send
         self._count = count
         self._ended = False
@@ -126,3 +112,18 @@ class _Exchange:
             self._ended = True
             self.took_s = time.perf_counter() - self.notes.started
             self._count(self)
+
+
+def _tell(exchange: _Exchange) -> None:
+    notes, scope = exchange.notes, exchange.scope
+    tell = log.debug if scope["path"].startswith(QUIET) else log.info
+    tell(
+        "request",
+        method=scope["method"],
+        route=exchange.route,
+        status=exchange.status,
+        duration_ms=round(1000 * exchange.took_s, 3),
+        model=notes.model,
+        target=notes.target,
+        key=notes.caller.key_id or None,
+    )

@@ -151,6 +151,18 @@ def test_the_unforeseen_is_logged_but_not_told(shelf_dir, capfd):
     assert "find-me" in logged
 
 
+def test_the_unforeseen_behind_fastapi_is_told_alike(shelf_dir, capfd, monkeypatch):
+    with start(shelf_dir, Registry()) as server:
+        monkeypatch.setattr(server.service, "find_targets", lambda _: 1 // 0)
+        reply = server.client.post("/v1/check", json={}, headers={"X-Request-Id": "find-me"})
+        assert reply.status_code == 500
+        assert reply.headers["content-type"] == "application/problem+json"
+        assert reply.headers["X-Request-Id"] == reply.json()["request_id"] == "find-me"
+        assert "ZeroDivision" not in reply.text
+        assert server.metric("snn_fusion_requests_total", status="500") == 1
+    assert "ZeroDivisionError" in capfd.readouterr().err
+
+
 def test_without_descriptors_a_request_is_told_to_come_back(shelf_dir, capfd):
     def no_file_left():
         raise OSError(errno.EMFILE, "Too many open files", "/secret")
