@@ -189,7 +189,7 @@ class _Arrivals:
         now = time.perf_counter()
         while self._due and self._free and self._due[0][1] <= now:
             index, due_s = self._due.popleft()
-            one = self._free.popleft()
+            one = self._free.pop()
             one.send(self._requests[index % len(self._requests)], due_s)
             self._busy[one.socket.fileno()] = one
         left_s = None
