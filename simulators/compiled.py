@@ -1,7 +1,7 @@
 """The compiled engine: the reference engine's steps and bits, in machine code."""
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulators.compiled_inputs import given_inputs
-from simulators.compiled_layout import RECORD_COLUMNS, aligned_copy, padded
+from simulators.compiled_layout import RECORD_COLUMNS, aligned_copy
 from simulators.compiled_loading import load_kernels
 from simulators.compiled_lowering import Lowered, lower
-from simulators.compiled_memory import StateField
+from simulators.compiled_memory import Held
 from simulators.compiled_run import run
 from simulators.helpers import helpers
 from simulators.neurons import Neuron
@@ -99,7 +99,7 @@ class CompiledEngine:
         work = Counts(events, self._neurons * given.steps, spikes)
         outputs = {name: one.view(floats, counts) for name, one in kept.outputs.items()}
         recorded = {key: one.view(floats, counts) for key, one in kept.recorded.items()}
-        return Trace(outputs, recorded, _Held(self._lowered.fields, held), work)
+        return Trace(outputs, recorded, Held(self._lowered.fields, held), work)
 
     def _most_threads(self, inputs: Mapping[str, Raster]) -> int:
         """Return how many threads a run of these inputs, if they are right, is worth."""
@@ -116,38 +116,9 @@ class CompiledEngine:
         held[:] = initial
         if state is not None:
             entries = self._lowered.fields
-            for key, values in checked_state(state, _Held(entries, held)).items():
-                _view(held, entries[key])[...] = values
+            for key, values in checked_state(state, Held(entries, held)).items():
+                entries[key].view(held)[...] = values
         return held
-
-
-class _Held(Mapping[str, FloatArray]):
-    """A run's state, of which an entry is copied when it is asked for: few runs are gone on from.
-
-    Args:
-        fields: state key → its place.
-        held: [batch, state], as the kernel left it.
-    """
-
-    def __init__(self, fields: Mapping[str, StateField], held: FloatArray) -> None:
-        self._fields = fields
-        self._array = held
-
-    def __getitem__(self, key: str) -> FloatArray:
-        return _view(self._array, self._fields[key]).copy()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._fields)
-
-    def __len__(self) -> int:
-        return len(self._fields)
-
-
-def _view(held: FloatArray, entry: StateField) -> FloatArray:
-    values = held[:, entry.at : entry.at + entry.width]
-    if entry.depth is None:
-        return values[:, : entry.size]
-    return values.reshape(len(held), entry.depth, padded(entry.size))[:, :, : entry.size]
 
 
 @dataclass(frozen=True, slots=True)

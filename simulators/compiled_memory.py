@@ -1,6 +1,8 @@
 """What a compiled program keeps where: the state and every node's activity, and the lists."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +32,35 @@ class StateField:
     def width(self) -> int:
         """Elements that it takes."""
         return padded(self.size) * (1 if self.depth is None else self.depth)
+
+    def view(self, held: NDArray[Any]) -> NDArray[Any]:
+        """Return it, [batch, size] or [batch, depth, size], of a state [batch, state]."""
+        values = held[:, self.at : self.at + self.width]
+        if self.depth is None:
+            return values[:, : self.size]
+        return values.reshape(len(held), self.depth, padded(self.size))[:, :, : self.size]
+
+
+class Held(Mapping[str, NDArray[Any]]):
+    """A run's state, of which an entry is copied when it is asked for: few runs are gone on from.
+
+    Args:
+        fields: state key → its place.
+        held: [batch, state], as the kernel left it.
+    """
+
+    def __init__(self, fields: Mapping[str, StateField], held: NDArray[Any]) -> None:
+        self._fields = fields
+        self._array = held
+
+    def __getitem__(self, key: str) -> NDArray[Any]:
+        return self._fields[key].view(self._array).copy()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
 
 
 class Memory:

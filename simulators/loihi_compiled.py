@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fusion.errors import InvalidInput
 from simulators.compiled_inputs import Given, given_inputs
-from simulators.compiled_layout import ONES, aligned, padded
+from simulators.compiled_layout import ONES, aligned
 from simulators.compiled_loading import load_kernels
 from simulators.compiled_loihi import COUNTERS, I_AT, SPIKES_AT, V_AT, step_samples
 from simulators.compiled_loihi_neurons import (
@@ -18,7 +18,7 @@ from simulators.compiled_loihi_neurons import (
     MEMBRANE_CLIPPED,
     SPIKED,
 )
-from simulators.compiled_memory import StateField
+from simulators.compiled_memory import Held, StateField
 from simulators.loihi import LoihiEngine
 from simulators.loihi_layout import Layout, lay_out
 from simulators.loihi_network import LifPopulation, LoihiNetwork
@@ -144,7 +144,7 @@ class CompiledLoihiEngine(LoihiEngine):
             return memory, held, np.zeros(batch, np.int64)
         checked = checked_state(state, self._fresh(batch))
         for key, place in layout.fields.items():
-            _view(held, place)[...] = checked[key]
+            place.view(held)[...] = checked[key]
         return memory, held, checked.get("step", np.zeros(batch, np.int64))
 
     def _overflows(self, counters: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
@@ -168,8 +168,8 @@ def _payloads(given: Given, graded: Collection[int]) -> NDArray[np.int32]:
     return payload
 
 
-class _Held(Mapping[str, NDArray[Any]]):
-    """A run's state, of which an entry is copied when it is asked for: few runs are gone on from.
+class _Held(Held):
+    """A run's state, with the registers to be read next first, and steps where they matter.
 
     Args:
         fields: state key → its place.
@@ -185,33 +185,23 @@ class _Held(Mapping[str, NDArray[Any]]):
         steps: int,
         begun: NDArray[np.int64] | None,
     ) -> None:
-        self._fields = fields
-        self._array = held
+        super().__init__(fields, held)
         self._steps = steps
         self._begun = begun
 
     def __getitem__(self, key: str) -> NDArray[Any]:
         if key == "step" and self._begun is not None:
             return self._begun + self._steps
-        place = self._fields[key]
-        view = _view(self._array, place)
-        # The registers to be read next come first.
-        return view.copy() if place.depth is None else np.roll(view, -self._steps, axis=1)
+        values = super().__getitem__(key)
+        return values if values.ndim == 2 else np.roll(values, -self._steps, axis=1)
 
     def __iter__(self) -> Iterator[str]:
-        yield from self._fields
+        yield from super().__iter__()
         if self._begun is not None:
             yield "step"
 
     def __len__(self) -> int:
-        return len(self._fields) + (self._begun is not None)
-
-
-def _view(held: NDArray[np.int32], place: StateField) -> NDArray[np.int32]:
-    values = held[:, place.at : place.at + place.width]
-    if place.depth is None:
-        return values[:, : place.size]
-    return values.reshape(len(held), place.depth, padded(place.size))[:, :, : place.size]
+        return super().__len__() + (self._begun is not None)
 
 
 @dataclass(frozen=True, slots=True)
