@@ -49,6 +49,18 @@ def audited(keys, event):
     return [line for line in lines if line["event"] == event]
 
 
+def audited_of(keys, event, reply):
+    """Return the line of a request, which is written once its reply is out."""
+
+    def found():
+        sent = reply.headers["X-Request-Id"]
+        return [line for line in audited(keys, event) if line["request_id"] == sent]
+
+    until(found)
+    (line,) = found()
+    return line
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory, shelf_dir, boards):
     """A server, its keys' file, and some keys by name."""
@@ -123,7 +135,6 @@ def test_a_key_without_the_scope_is_told_which_and_what_it_has(site):
 
 def test_boards_are_not_for_everyone(site):
     server, keys, named = site
-    before = len(audited(keys, "hardware"))
     on_board = body(target="lab-board")
     problem = refused(server.fuse(on_board, **bearer(named["fuse"])), 403, "lacks the scope hardw")
     assert problem["field"] == "target"
@@ -135,9 +146,7 @@ def test_boards_are_not_for_everyone(site):
     refused(server.client.post("/v1/compare", json=compared, headers=bearer(named["board"])), 403)
     compare = server.client.post("/v1/compare", json=compared, headers=bearer(named["all"]))
     assert compare.status_code == 200
-    until(lambda: len(audited(keys, "hardware")) == before + 2)
-    one, two = audited(keys, "hardware")[before:]
-    assert one["request_id"] == reply.headers["X-Request-Id"]
+    one, two = (audited_of(keys, "hardware", told) for told in (reply, compare))
     assert one["key"] == id_in(named["board"])
     assert (one["name"], one["scope"], one["target"]) == ("the lab", "fuse", "lab-board")
     assert one["digest"] == reply.json()["model"]["digest"]
@@ -147,12 +156,10 @@ def test_boards_are_not_for_everyone(site):
 
 def test_a_failed_run_on_a_board_is_audited_as_failed(site):
     server, keys, named = site
-    before = len(audited(keys, "hardware"))
     sensors = {"cam": {"events": {"times_us": [3, 2], "channels": [0, 0]}}}
     reply = server.fuse({"sensors": sensors, "target": "lab-board"}, **bearer(named["board"]))
     refused(reply, 422)
-    until(lambda: len(audited(keys, "hardware")) == before + 1)
-    line = audited(keys, "hardware")[-1]
+    line = audited_of(keys, "hardware", reply)
     assert (line["status"], line["outcome"]) == (422, "failed")
 
 
