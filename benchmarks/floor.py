@@ -6,7 +6,7 @@ and membrane, read and written. An engine that stores smaller numbers, or whose 
 cache, may be faster than this.
 """
 
-import time
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -15,6 +15,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from benchmarks.networks import Network
+from benchmarks.timing import seconds
 from simulators.compiled_weights import SYNAPSES_BELOW
 from simulators.neurons import Neuron
 from simulators.operations import Weights
@@ -54,18 +55,13 @@ def l2_bytes_per_s() -> float:
     """Measure how fast one core reads a block of half its L2 cache, again and again."""
     block = np.ones(_l2_bytes() // 2 // 4, np.float32)
     _read(block, 1)
-    return block.nbytes * _PASSES / median(_seconds(block) for _ in range(_TIMES))
+    reading = partial(_read, block, _PASSES)
+    return block.nbytes * _PASSES / median(seconds(reading) for _ in range(_TIMES))
 
 
 def _l2_bytes() -> int:
     text = _L2.read_text().strip() if _L2.exists() else "1024K"
     return int(text.removesuffix("K")) * 1024
-
-
-def _seconds(block: NDArray[np.float32]) -> float:
-    started = time.perf_counter()
-    _read(block, _PASSES)
-    return time.perf_counter() - started
 
 
 @njit(fastmath=True)  # the order of additions is free, so that the sum is vectorised

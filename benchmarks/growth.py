@@ -7,9 +7,9 @@ synaptic events: an exponent of 1 or less, less where what a run costs in any ca
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.networks import Network, cuba, fusion
+from benchmarks.timing import seconds
 from fusion.contract import make_contract
 from simulators.compiled import CompiledEngine
 from simulators.plan import make_plan
@@ -70,13 +71,9 @@ def _point(size: int, network: Network, batch: int, steps: int) -> Point:
     inputs = {name: raster[:, :steps] for name, raster in network.inputs(batch).items()}
     state = network.state(batch)
     events = int(engine.run(inputs, state).counts.synaptic_events.sum())
-    return Point(size, events, min(_seconds(engine, inputs, state) for _ in range(_RUNS)))
-
-
-def _seconds(engine: CompiledEngine, inputs: Any, state: Any = None) -> float:
-    started = time.perf_counter()
-    engine.run(inputs, state)
-    return time.perf_counter() - started
+    return Point(
+        size, events, min(seconds(partial(engine.run, inputs, state)) for _ in range(_RUNS))
+    )
 
 
 def _neurons() -> Iterator[Point]:
@@ -152,8 +149,8 @@ def answer_rate() -> None:
     engine.run(inputs)
     print("ready", flush=True)
     sys.stdin.readline()
-    seconds = sum(_seconds(engine, inputs) for _ in range(_HALVES_RUNS))
-    print(_HALVES_BATCH * _HALVES_RUNS / seconds)
+    taken_s = sum(seconds(partial(engine.run, inputs)) for _ in range(_HALVES_RUNS))
+    print(_HALVES_BATCH * _HALVES_RUNS / taken_s)
 
 
 def report(figures: GrowthFigures, *, as_json: bool) -> None:

@@ -8,8 +8,6 @@ the machine code's. In each turn Lava runs once, then ours so many times; median
 """
 
 import argparse
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from statistics import median
 
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from backends.lava_engine import LavaEngine, lava_host
 from backends.lava_environment import lava_python
 from benchmarks.networks import FUSION_LINES, FUSION_RATES
+from benchmarks.timing import seconds
 from simulators.compiled_inputs import given_inputs
 from simulators.loihi_compiled import CompiledLoihiEngine
 from simulators.loihi_connections import Dense
@@ -114,7 +113,7 @@ def main() -> None:
         lava_s, our_s = [], []
         for _ in range(asked.turns):
             lava_s.append(lava.timed_run(raster, None, (), 600.0)[1])
-            our_s += [_seconds(lambda: ours.run(raster)) for _ in range(asked.runs)]
+            our_s += [seconds(lambda: ours.run(raster)) for _ in range(asked.runs)]
     finally:
         host.close()
     recorded = ours.run(raster, record=["all"])
@@ -136,15 +135,9 @@ def _parts(engine: CompiledLoihiEngine, raster: dict[str, NDArray[np.uint8]], ru
     def listing() -> None:
         given_inputs(shapes, raster, np.dtype(np.float64), 0)
 
-    listed_s = median(_seconds(listing) for _ in range(runs))
-    idle_s = median(_seconds(lambda: engine.run(none)) for _ in range(runs))
+    listed_s = median(seconds(listing) for _ in range(runs))
+    idle_s = median(seconds(lambda: engine.run(none)) for _ in range(runs))
     return f"of ours: listing inputs {listed_s * 1e3:.3f} ms, a run of no steps {idle_s * 1e3:.3f}"
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    call()
-    return time.perf_counter() - started
 
 
 if __name__ == "__main__":

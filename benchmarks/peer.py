@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -24,6 +25,7 @@ from benchmarks.peer_process import (
     on_one_core,
     peer_process,
 )
+from benchmarks.timing import seconds
 from simulators.compiled import CompiledEngine
 
 _LEAST, _MOST = 3, 50
@@ -137,12 +139,7 @@ def _in_turn(
 ) -> tuple[list[float], list[float]]:
     """Return the seconds of our runs and of the peer's, after one of each that compiles."""
     inputs, state = event_lists(network, batch), network.state(batch)
-
-    def run_s() -> float:
-        started = time.perf_counter()
-        engine.run(inputs, state)
-        return time.perf_counter() - started
-
+    run_s = partial(seconds, partial(engine.run, inputs, state))
     other.run_s()
     ours: list[float] = []
     theirs: list[float] = []
@@ -156,10 +153,10 @@ def _in_turn(
 
 def _turn(run_s: Callable[[], float]) -> list[float]:
     """Return the seconds of the runs of a turn."""
-    seconds = [run_s()]
-    while sum(seconds) < _TURN_S:
-        seconds.append(run_s())
-    return seconds
+    taken_s = [run_s()]
+    while sum(taken_s) < _TURN_S:
+        taken_s.append(run_s())
+    return taken_s
 
 
 def as_line(figures: PeerFigures) -> str:

@@ -11,8 +11,7 @@ import numpy as np
 from simulators.compiled_kernels import clear, compiled, inlined
 from simulators.compiled_layout import ONES
 from simulators.compiled_loihi_neurons import step_neurons
-from simulators.compiled_rows import BLOCK, make_row_sum
-from simulators.compiled_sums import sum_blocks
+from simulators.compiled_sums import sum_blocks, weigh_blocks
 from simulators.compiled_vectors import behind, lanes, load, pointer_to, splat, store
 
 SOURCE, TARGET, WIDTH, SLOTS, LINE, WEIGHT, START, FAN_OUT, RIGHT, SCALE, ROW_BIAS, ROW_SUMS = (
@@ -34,8 +33,6 @@ POPULATION_COLUMNS = 8
 
 COUNTERS = 4
 """Counters of a population; see `compiled_loihi_neurons`."""
-
-_weigh_64 = make_row_sum(BLOCK, weighted=True)
 
 
 @compiled
@@ -226,8 +223,5 @@ def _add_rows(
     if ones:
         return sum_blocks(to, 0, integers, first, stride, one[ROW_SUMS], active, payload, begin,
                           number, scale, bias, 1, fan_out, fan)  # fmt: skip
-    carried = 0
-    for column in range(0, stride, BLOCK):
-        carried = _weigh_64(to, column, integers, first + column, stride, active, payload, begin,
-                            number, scale, bias, 1, fan_out, fan)  # fmt: skip
-    return carried
+    return weigh_blocks(to, 0, integers, first, stride, active, payload, begin, number, scale, bias,
+                        1, fan_out, fan)  # fmt: skip

@@ -63,10 +63,9 @@ def weights(
         events = _sum_integers(op, memory, integers, coefficients, fan_out, active, value, begin,
                                number, adds)  # fmt: skip
     else:
-        for column in range(0, op[STRIDE], BLOCK):
-            events = _weigh_64(memory, at + column, integers, op[WEIGHT] + column, op[STRIDE],
-                               active, value, begin, number, coefficients[op[SCALING]],
-                               BIAS_OF_BYTES, adds, fan_out, op[FAN_OUT])  # fmt: skip
+        events = weigh_blocks(memory, at, integers, op[WEIGHT], op[STRIDE], active, value, begin,
+                              number, coefficients[op[SCALING]], BIAS_OF_BYTES, adds, fan_out,
+                              op[FAN_OUT])  # fmt: skip
     if op[BIAS] >= 0:
         bias = op[BIAS]
         for j in range(0, op[SIZE], lanes(memory)):
@@ -158,6 +157,19 @@ def sum_blocks(
         adds = 1
         if begin >= end:
             return events
+
+
+@inlined
+def weigh_blocks(
+    memory: Any, to: int, integers: Any, first: int, stride: int, active: Any, value: Any,
+    begin: int, number: int, scale: Any, bias: int, adds: int, fan_out: Any, fan: int,
+) -> int:  # fmt: skip
+    """Sum rows of blocks of integers times their activity; else as `make_row_sum` says."""
+    events = 0
+    for column in range(0, stride, BLOCK):
+        events = _weigh_64(memory, to + column, integers, first + column, stride, active, value,
+                           begin, number, scale, bias, adds, fan_out, fan)  # fmt: skip
+    return events
 
 
 @compiled

@@ -98,9 +98,8 @@ class WeightPools:
         stride = -(-connection.n_post // _ROW_ELEMENTS) * _ROW_ELEMENTS
         rows = np.zeros((connection.n_pre, stride), self.dtype)
         rows[connection.pre, connection.post] = weight
-        at = _total(self.rows)
-        self.rows.append(rows.ravel())
-        return Stored(Form.ROWS, at, self._each(connection.fan_out()), 0, stride)
+        at = appended(self.rows, rows.ravel())
+        return Stored(Form.ROWS, at, appended(self.fan_out, connection.fan_out()), 0, stride)
 
     def _add_integers(
         self, connection: Connection, whole: NDArray[np.floating], scale: float
@@ -108,21 +107,15 @@ class WeightPools:
         stride = -(-connection.n_post // BLOCK) * BLOCK
         rows = np.zeros((connection.n_pre, stride), np.int8)
         rows[connection.pre, connection.post] = whole
-        at = _total(self.integers)
-        self.integers.append(interleaved(rows.ravel()))
+        at = appended(self.integers, interleaved(rows.ravel()))
         row_sums = np.iinfo(np.int16).max // int(np.abs(whole).max())
-        fan_out = self._each(connection.fan_out())
+        fan_out = appended(self.fan_out, connection.fan_out())
         return Stored(Form.INTEGERS, at, fan_out, 0, stride, scale, row_sums)
 
     def _fan_out(self, fan_out: NDArray[np.int64]) -> tuple[int, int]:
         if np.all(fan_out == fan_out[:1]):
             return -1, int(fan_out[:1].sum())
-        return self._each(fan_out), 0
-
-    def _each(self, fan_out: NDArray[np.int64]) -> int:
-        at = _total(self.fan_out)
-        self.fan_out.append(fan_out)
-        return at
+        return appended(self.fan_out, fan_out), 0
 
 
 def _one_each(
@@ -161,6 +154,13 @@ def pooled(parts: Sequence[NDArray[Any]], dtype: Any) -> NDArray[Any]:
         pool[at : at + part.size] = part
         at += part.size
     return pool
+
+
+def appended(parts: list[NDArray[Any]], part: NDArray[Any]) -> int:
+    """Append a part of what will be `pooled`; return where it begins."""
+    at = _total(parts)
+    parts.append(part)
+    return at
 
 
 def _total(parts: Sequence[NDArray[Any]]) -> int:

@@ -19,7 +19,7 @@ from simulators.compiled_loihi import (
     WIDTH,
 )
 from simulators.compiled_rows import interleaved
-from simulators.compiled_weights import pooled
+from simulators.compiled_weights import appended, pooled
 from simulators.loihi_arithmetic import Ints
 from simulators.loihi_connections import Connection, Conv
 from simulators.loihi_synapses import CONV_BITS, stored_synapses
@@ -68,7 +68,7 @@ class Wiring:
         weight = weight << max(exponent, 0)
         row[SLOTS] = 1 if delays is None else 1 + int(delays.max(initial=0))
         row[WIDTH], row[RIGHT] = padded(n_post), max(-exponent, 0)
-        row[FAN_OUT] = _append(self.fan_out, np.bincount(pre, minlength=n_pre))
+        row[FAN_OUT] = appended(self.fan_out, np.bincount(pre, minlength=n_pre))
         dense = row[SLOTS] == 1 and weight.size * _DENSE_SHARE >= n_pre * n_post
         packed = _packed(weight) if dense else None
         if packed is None:
@@ -92,16 +92,16 @@ class Wiring:
     def _add_rows(self, pre: Ints, post: Ints, packed: _Packed, row: NDArray[np.int64]) -> None:
         whole = np.zeros((self.fan_out[-1].size, row[WIDTH]), np.int16)
         whole[pre, post] = packed.whole
-        row[WEIGHT] = _append(self.integers, interleaved(whole.ravel(), packed.bias))
+        row[WEIGHT] = appended(self.integers, interleaved(whole.ravel(), packed.bias))
         row[START] = -1
         row[SCALE], row[ROW_BIAS], row[ROW_SUMS] = packed.scale, packed.bias, packed.row_sums
 
     def _add_lists(self, pre: Ints, place: Ints, weight: Ints, row: NDArray[np.int64]) -> None:
         order = np.lexsort((place, pre))
-        first = _append(self.weights, weight[order].astype(np.int16))
+        first = appended(self.weights, weight[order].astype(np.int16))
         self.places.append(place[order].astype(np.int32))
         ends = first + np.cumsum(self.fan_out[-1])
-        row[START] = _append(self.starts, np.concatenate(([first], ends)))
+        row[START] = appended(self.starts, np.concatenate(([first], ends)))
 
 
 def _packed(weight: Ints) -> _Packed | None:
@@ -111,10 +111,3 @@ def _packed(weight: Ints) -> _Packed | None:
     whole = weight // scale
     low, high = int(whole.min(initial=0)), int(whole.max(initial=0))
     return _Packed(whole, scale, -low) if high - low <= _BYTE else None
-
-
-def _append(parts: list[NDArray[Any]], part: NDArray[Any]) -> int:
-    """Append a part; return where it begins."""
-    at = sum(one.size for one in parts)
-    parts.append(part)
-    return at
